@@ -1,0 +1,269 @@
+//! The settings: flags, each with an environment variable, which a file `.env` may hold.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actix_web::http::Uri;
+use anyhow::{bail, ensure};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::auth::{Access, Authenticator, Tokens};
+use crate::query::Limits;
+use crate::store::{Patience, Target};
+
+/// Serves the OpenStack Image API v1.1 from a SQL database.
+#[derive(Debug, Parser)]
+#[command(name = "glimpse", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API; what `glimpse` alone does.
+    Serve,
+    /// Bring the schema up to date, apply the seeds, and exit.
+    Migrate,
+}
+
+/// Every setting, as `--flag` or `VARIABLE`.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Where the catalog lies: sqlite://PATH (made if missing) or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long, env, hide_env_values = true, default_value = "sqlite://glimpse.db")]
+    pub database_url: String,
+
+    /// Address to serve on; port 0 takes a free one
+    #[arg(long, env, default_value = "127.0.0.1:9292", value_parser = address)]
+    pub listen: SocketAddr,
+
+    /// How callers are told apart
+    #[arg(long, env, value_enum, default_value_t = Auth::None)]
+    pub auth: Auth,
+
+    /// Let anybody who reaches it use a service that asks for no token, on an address that is not loopback
+    #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub allow_unauthenticated: bool,
+
+    /// With AUTH=tokens: a JSON file {"TOKEN": {"user": "...", "project": "..." or null, "roles": ["member"]}}
+    #[arg(long, env, value_parser = optional_path)]
+    pub auth_tokens_file: Option<Optional<PathBuf>>,
+
+    /// Let a caller without a token see public images
+    #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub anonymous_public: bool,
+
+    /// Role names, comma-separated; an authenticated caller with none of them gets 403
+    #[arg(long, env, default_value = "")]
+    pub allowed_roles: String,
+
+    /// A folder of SQL seeds NUMBER_name.sql, each applied once
+    #[arg(long = "seeds", value_name = "SEEDS_DIR", env = "SEEDS_DIR", value_parser = optional_path)]
+    pub seeds_dir: Option<Optional<PathBuf>>,
+
+    /// Images in a page whose query has no limit
+    #[arg(long, env, default_value = "1000", value_parser = page_size)]
+    pub default_limit: u32,
+
+    /// Images in any page; a larger limit is capped
+    #[arg(long, env, default_value = "1000", value_parser = page_size)]
+    pub max_limit: u32,
+
+    /// Connections to the database; chosen by engine unless given
+    #[arg(long, env, value_parser = connections)]
+    pub database_connections: Option<Optional<u32>>,
+
+    /// The longest wait for a connection; then 503
+    #[arg(long, env, default_value = "2s", value_parser = duration)]
+    pub acquire_timeout: Duration,
+
+    /// The longest time that a query may run; then 503
+    #[arg(long, env, default_value = "5s", value_parser = duration)]
+    pub query_timeout: Duration,
+
+    /// The longest wait for the database at the start
+    #[arg(long, env, default_value = "30s", value_parser = duration)]
+    pub connect_timeout: Duration,
+
+    /// The longest wait for requests in flight at the end
+    #[arg(long, env, default_value = "8s", value_parser = duration)]
+    pub shutdown_timeout: Duration,
+
+    /// Bring the schema up to date and apply the seeds at the start; false touches neither
+    #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
+    pub migrate: bool,
+
+    /// Scheme and host in version documents, such as https://images.example.org, for use behind a proxy
+    #[arg(long, env, value_parser = public_url)]
+    pub public_url: Option<Optional<String>>,
+
+    /// What is logged, as tracing's directives, such as warn or info,glimpse=debug
+    #[arg(long = "log", value_name = "RUST_LOG", env = "RUST_LOG", default_value = "info")]
+    pub rust_log: String,
+
+    /// The form of the log
+    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// A setting whose variable may be there and empty, which is as if it were not.
+#[derive(Clone, Debug)]
+pub struct Optional<T>(Option<T>);
+
+/// The value of a setting that may be absent or empty.
+fn given<T>(setting: Option<&Optional<T>>) -> Option<&T> {
+    setting.and_then(|Optional(value)| value.as_ref())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// No token is asked for
+    None,
+    /// Tokens of AUTH_TOKENS_FILE
+    Tokens,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+fn address(value: &str) -> Result<SocketAddr, &'static str> {
+    value.parse().map_err(|_| "an IP address and a port are accepted, such as 127.0.0.1:9292 or [::1]:0")
+}
+
+fn page_size(value: &str) -> Result<u32, &'static str> {
+    let size = value.parse().ok().filter(|size| (1..=10_000).contains(size));
+    size.ok_or("a whole number from 1 to 10000 is accepted")
+}
+
+fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
+    if value.is_empty() {
+        return Ok(Optional(None));
+    }
+    let count = value.parse().ok().filter(|count| (1..=1000).contains(count));
+    count.map(|count| Optional(Some(count))).ok_or("a whole number from 1 to 1000 is accepted")
+}
+
+fn duration(value: &str) -> Result<Duration, &'static str> {
+    let duration = humantime::parse_duration(value).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or("a duration above zero is accepted, such as 5s, 200ms or 1m")
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
+fn optional_path(value: &str) -> Result<Optional<PathBuf>, &'static str> {
+    Ok(Optional((!value.is_empty()).then(|| PathBuf::from(value))))
+}
+
+fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
+    const ACCEPTED: &str = "http:// or https:// and a host are accepted, such as https://images.example.org";
+    if value.is_empty() {
+        return Ok(Optional(None));
+    }
+    let uri: Uri = value.parse().map_err(|_| ACCEPTED)?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    if is_web && uri.authority().is_some() && uri.query().is_none() {
+        Ok(Optional(Some(value.trim_end_matches('/').to_owned())))
+    } else {
+        Err(ACCEPTED)
+    }
+}
+
+/// The command line as clap knows it; every flag may stand before or after the subcommand.
+pub fn command() -> clap::Command {
+    Cli::command().mut_args(|argument| argument.global(true))
+}
+
+impl Cli {
+    /// Reads `.env` in the working folder, then environment and command line, which go before it.
+    ///
+    /// Ends the process with status 2 and a message that names the variable, its value and what
+    /// is accepted, or with status 0 after `--help` and `--version`.
+    ///
+    /// # Errors
+    /// A `.env` that cannot be read.
+    pub fn read() -> anyhow::Result<Self> {
+        match dotenvy::dotenv() {
+            Ok(_) => {}
+            Err(error) if error.not_found() => {}
+            // The line itself is not shown: it may hold a secret.
+            Err(dotenvy::Error::LineParse(line, _)) => {
+                let text = std::fs::read_to_string(".env").unwrap_or_default();
+                let number = text.lines().position(|candidate| candidate.contains(line.trim())).unwrap_or(0) + 1;
+                bail!("The file .env cannot be read: line {number} is not of the form VARIABLE=value.");
+            }
+            Err(error) => bail!("The file .env cannot be read: {error}"),
+        }
+        let matches = command().get_matches();
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+}
+
+impl Settings {
+    /// Where the catalog lies.
+    ///
+    /// # Errors
+    /// See [`Target::parse`].
+    pub fn target(&self) -> anyhow::Result<Target> {
+        Target::parse(&self.database_url)
+    }
+
+    pub fn patience(&self) -> Patience {
+        Patience {
+            connections: given(self.database_connections.as_ref()).copied(),
+            acquire: self.acquire_timeout,
+            query: self.query_timeout,
+            connect: self.connect_timeout,
+        }
+    }
+
+    pub fn seeds_dir(&self) -> Option<&Path> {
+        given(self.seeds_dir.as_ref()).map(PathBuf::as_path)
+    }
+
+    pub fn public_url(&self) -> Option<&str> {
+        given(self.public_url.as_ref()).map(String::as_str)
+    }
+
+    /// The sizes of pages.
+    ///
+    /// # Errors
+    /// Where `DEFAULT_LIMIT` is above `MAX_LIMIT`.
+    pub fn limits(&self) -> anyhow::Result<Limits> {
+        let (default, max) = (self.default_limit, self.max_limit);
+        ensure!(
+            default <= max,
+            "DEFAULT_LIMIT is {default}, above MAX_LIMIT, which is {max}; at most {max} is accepted."
+        );
+        Ok(Limits { default, max })
+    }
+
+    /// Who may ask.
+    ///
+    /// # Errors
+    /// Where anybody could, without `ALLOW_UNAUTHENTICATED`; and for an unusable file of tokens.
+    pub fn access(&self) -> anyhow::Result<Access> {
+        let authenticator = match self.auth {
+            Auth::None => {
+                ensure!(
+                    self.listen.ip().is_loopback() || self.allow_unauthenticated,
+                    "LISTEN is {}, which other machines may reach, and with AUTH=none anybody there could read the \
+                     whole catalog. Set AUTH=tokens, a loopback address, or ALLOW_UNAUTHENTICATED=true if that is meant.",
+                    self.listen
+                );
+                Authenticator::None
+            }
+            Auth::Tokens => match given(self.auth_tokens_file.as_ref()) {
+                Some(path) => Authenticator::Tokens(Tokens::read(path)?),
+                None => bail!("AUTH=tokens needs AUTH_TOKENS_FILE, the path of a JSON file of tokens."),
+            },
+        };
+        let roles = self.allowed_roles.split(',').map(str::trim).filter(|role| !role.is_empty());
+        Ok(Access::new(authenticator, self.anonymous_public, roles.map(str::to_owned).collect()))
+    }
+}

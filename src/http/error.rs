@@ -1,0 +1,113 @@
+//! Every refusal of the API, its status, and its body.
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{ALLOW, JSON};
+use crate::auth::AuthError;
+use crate::query::QueryError;
+use crate::store::StoreError;
+
+/// A refusal; its text is the message that the client reads.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// 400: what the client sent cannot be understood.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 401, with the value of `WWW-Authenticate`.
+    #[error("{0}")]
+    Unauthorized(AuthError, &'static str),
+    /// 403.
+    #[error("{0}")]
+    Forbidden(AuthError),
+    /// 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// 405.
+    #[error("The method {0} is not allowed here; GET, HEAD and OPTIONS are.")]
+    MethodNotAllowed(Method),
+    /// 414.
+    #[error("The request line is longer than 8 KiB.")]
+    UriTooLong,
+    /// 500; the cause stands in the log, and is nobody else's business.
+    #[error("The server has failed; its log says why.")]
+    Internal,
+    /// 503: a later try may succeed.
+    #[error("The database does not answer at the moment.")]
+    Unavailable,
+}
+
+impl ApiError {
+    /// A refused caller; `challenge` tells it how to be let in.
+    pub fn from_auth(error: AuthError, challenge: &'static str) -> Self {
+        match error {
+            AuthError::Unauthenticated => Self::Unauthorized(error, challenge),
+            AuthError::Forbidden => Self::Forbidden(error),
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self::BadRequest(error.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::MarkerNotFound(id) => Self::BadRequest(format!(
+                "The value '{id}' of marker is not accepted: no image that you can see has this id."
+            )),
+            StoreError::Unavailable(reason) => {
+                tracing::warn!(reason, "the database does not answer");
+                Self::Unavailable
+            }
+            StoreError::Internal(cause) => {
+                tracing::error!(%cause, "the database failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// The body of every refusal, in the form that the reference uses where it answers in JSON.
+#[derive(Serialize)]
+struct Body<'a> {
+    message: &'a str,
+    code: &'a str,
+    title: &'a str,
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(..) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        response.insert_header(JSON);
+        match self {
+            Self::Unauthorized(_, challenge) => drop(response.insert_header((header::WWW_AUTHENTICATE, *challenge))),
+            Self::MethodNotAllowed(_) => drop(response.insert_header(ALLOW)),
+            Self::Unavailable => drop(response.insert_header((header::RETRY_AFTER, "1"))),
+            _ => {}
+        }
+        let title = status.canonical_reason().unwrap_or_default();
+        let code = format!("{} {title}", status.as_u16());
+        let body = Body { message: &self.to_string(), code: &code, title };
+        response.body(serde_json::to_string(&body).expect("three texts can be written as JSON"))
+    }
+}

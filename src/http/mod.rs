@@ -1,0 +1,157 @@
+//! The API over HTTP: routes, and what is common to all answers.
+
+mod error;
+mod images;
+mod versions;
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{
+    Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _,
+    guard, web,
+};
+use uuid::Uuid;
+
+pub use error::ApiError;
+
+use crate::auth::{Access, Caller};
+use crate::query::Limits;
+use crate::store::Store;
+
+/// What the handlers share.
+pub struct Service {
+    pub access: Access,
+    pub limits: Limits,
+    /// Scheme and host of links, where they are not those of the request.
+    pub public_url: Option<String>,
+    pub store: Store,
+}
+
+/// Content type of every JSON body.
+const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/json; charset=UTF-8");
+
+/// The versions of the API, which are one and the same.
+const VERSIONS: [&str; 3] = ["/v1", "/v1.0", "/v1.1"];
+
+/// All routes. Under a version everything but its document needs a caller.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(reading(&["/"], versions::choices))
+        .service(reading(&["/versions", "/versions/{tail:.*}"], versions::list))
+        .service(reading(&["/healthcheck"], healthcheck))
+        .service(reading(&["/ready"], ready))
+        .default_service(web::to(not_found));
+    for version in VERSIONS {
+        config.service(reading(&[version, &format!("{version}/")], versions::document)).service(
+            web::scope(version)
+                .wrap(from_fn(authenticate))
+                .service(reading(&["/images"], images::brief))
+                .service(reading(&["/images/detail"], images::detail))
+                .default_service(web::to(not_found)),
+        );
+    }
+}
+
+/// The methods that every route takes.
+const ALLOW: (header::HeaderName, &str) = (header::ALLOW, "GET, HEAD, OPTIONS");
+
+/// A resource that can only be read.
+fn reading<F, Args>(paths: &[&str], handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(paths.to_vec())
+        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
+        .route(web::method(Method::OPTIONS).to(async || HttpResponse::Ok().insert_header(ALLOW).finish()))
+        .default_service(web::to(async |request: HttpRequest| {
+            Err::<HttpResponse, _>(ApiError::MethodNotAllowed(request.method().clone()))
+        }))
+}
+
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::NotFound(format!("Nothing is served at {}.", request.path())))
+}
+
+/// The process lives.
+async fn healthcheck() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8")).body("OK")
+}
+
+/// The database answers.
+async fn ready(service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
+    service.store.ready().await?;
+    Ok(healthcheck().await)
+}
+
+/// Lets a request with a caller through; the caller is looked at before method, path and query.
+/// OPTIONS needs none, as in the reference.
+async fn authenticate(
+    service: web::Data<Service>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if request.method() != Method::OPTIONS {
+        let token = request.headers().get("X-Auth-Token").map(header::HeaderValue::as_bytes);
+        match service.access.caller(token).await {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(error) => {
+                let refusal = ApiError::from_auth(error, service.access.challenge()).error_response();
+                return Ok(request.into_response(refusal).map_into_right_body());
+            }
+        }
+    }
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-openstack-request-id");
+
+/// The longest request line that is looked at, in bytes with its line end, as in the reference.
+const REQUEST_LINE: usize = 8192;
+
+/// Around every request: its id, the length of its first line, and its line in the log.
+///
+/// # Errors
+/// None of its own; the handlers' are answers by then.
+pub async fn envelope(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let mut response = if method.as_str().len() + target + " HTTP/1.1\r\n ".len() >= REQUEST_LINE {
+        request.into_response(ApiError::UriTooLong.error_response()).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
+    let value = header::HeaderValue::from_str(&id).expect("a request id is made of letters, digits and dashes");
+    response.headers_mut().insert(REQUEST_ID, value);
+    // Case does not matter in HTTP, but it does to some of the scripts that read such answers.
+    response.response_mut().head_mut().set_camel_case_headers(true);
+
+    let extensions = response.request().extensions();
+    let project = extensions.get::<Caller>().and_then(Caller::project);
+    let status = response.status().as_u16();
+    let duration_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    tracing::info!(%method, path, status, duration_ms, request_id = id, project, "{method} {path} {status}");
+    drop(extensions);
+    Ok(response)
+}
+
+/// The client's own id if it is `req-` and at most 64 letters, digits and dashes in all, else a
+/// new one.
+fn request_id(request: &ServiceRequest) -> String {
+    let own = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+        let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        id.starts_with("req-") && id.len() <= 64 && is_plain
+    });
+    own.map_or_else(|| format!("req-{}", Uuid::new_v4()), str::to_owned)
+}

@@ -1,0 +1,23 @@
+//! Glimpse serves the OpenStack Image API v1.1 from a SQL database.
+//!
+//! One request goes one way, and each module knows only those before it in this list:
+//!
+//! ```text
+//! request -> caller (auth) -> ImageQuery (query) -> SQL text and binds (store) -> rows -> JSON (http)
+//! ```
+//!
+//! * [`timestamp`]: the times of the API, and every form in which a client may write one.
+//! * [`query`]: the query string as a typed [`query::ImageQuery`], pure; the table of parameters.
+//! * [`auth`]: who asks, and what that lets them see.
+//! * [`store`]: the only module that knows SQL: schema, seeds, and the pages of a query.
+//! * [`http`]: routes, answers and error bodies.
+//! * [`config`], [`telemetry`], [`server`]: the settings, the log, and the process around it all.
+
+pub mod auth;
+pub mod config;
+pub mod http;
+pub mod query;
+pub mod server;
+pub mod store;
+pub mod telemetry;
+pub mod timestamp;

@@ -1,0 +1,27 @@
+//! The program: reads the settings, then serves or migrates.
+
+use std::process::ExitCode;
+
+use glimpse::config::{Cli, Command};
+use glimpse::{server, telemetry};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("glimpse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let Cli { command, settings } = Cli::read()?;
+    telemetry::start(&settings.rust_log, settings.log_format)?;
+    actix_web::rt::System::new().block_on(async {
+        match command.unwrap_or(Command::Serve) {
+            Command::Serve => server::serve(&settings).await,
+            Command::Migrate => server::migrate(&settings).await,
+        }
+    })
+}

@@ -1,0 +1,185 @@
+//! The query string of a list as a typed [`ImageQuery`]. Pure: knows neither HTTP nor SQL.
+//!
+//! [`parameters`] is the one table of what can be asked; to add a filter, add a row there.
+
+mod parameters;
+mod parse;
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+pub use parameters::{Bound, Kind, PARAMETERS, Parameter};
+pub use parse::{Limits, QueryError, pairs, parse};
+
+use crate::timestamp::Timestamp;
+
+/// A column of the catalog that can be filtered or sorted by; named as in the JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Column {
+    Checksum,
+    ContainerFormat,
+    CreatedAt,
+    DeletedAt,
+    DiskFormat,
+    Id,
+    MinDisk,
+    MinRam,
+    Name,
+    Owner,
+    Protected,
+    Size,
+    Status,
+    UpdatedAt,
+    VirtualSize,
+}
+
+impl Column {
+    /// The name in SQL, JSON and `sort_key` alike.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Checksum => "checksum",
+            Self::ContainerFormat => "container_format",
+            Self::CreatedAt => "created_at",
+            Self::DeletedAt => "deleted_at",
+            Self::DiskFormat => "disk_format",
+            Self::Id => "id",
+            Self::MinDisk => "min_disk",
+            Self::MinRam => "min_ram",
+            Self::Name => "name",
+            Self::Owner => "owner",
+            Self::Protected => "protected",
+            Self::Size => "size",
+            Self::Status => "status",
+            Self::UpdatedAt => "updated_at",
+            Self::VirtualSize => "virtual_size",
+        }
+    }
+
+    /// Whether rows may hold null here; null sorts as the smallest value.
+    pub const fn is_nullable(self) -> bool {
+        !matches!(self, Self::CreatedAt | Self::Id | Self::MinDisk | Self::MinRam | Self::Protected | Self::Status)
+    }
+}
+
+/// A value to compare a column with. Text holds no NUL, which PostgreSQL could not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Text(String),
+    Whole(i64),
+    Flag(bool),
+    Time(Timestamp),
+    Id(Uuid),
+}
+
+/// One condition on one column. Null never passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    pub column: Column,
+    pub test: Test,
+}
+
+/// How a column is tested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Test {
+    Equal(Value),
+    /// Equal to any of these; an empty list passes nothing.
+    OneOf(Vec<String>),
+    AtLeast(Value),
+    AtMost(Value),
+    /// Passes nothing: a number larger than anything that can be stored was asked for.
+    Never,
+}
+
+/// The direction of the order; ties and nulls follow it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    Asc,
+    #[default]
+    Desc,
+}
+
+/// What is asked of the catalog, without who asks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageQuery {
+    /// All must pass; in the order of [`PARAMETERS`], so that like queries compile alike.
+    pub filters: Vec<Filter>,
+    /// Live properties that an image must have with just these values.
+    pub properties: BTreeMap<String, String>,
+    /// `is_public`; what it means depends on the caller. `None` where absent or `none`.
+    pub is_public: IsPublic,
+    pub sort_key: Column,
+    pub sort_dir: Direction,
+    /// The size of the page, in images.
+    pub limit: u32,
+    /// The image after which the page begins.
+    pub marker: Option<Uuid>,
+}
+
+/// The values of `is_public`, which the callers' rights give a meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IsPublic {
+    #[default]
+    Absent,
+    None,
+    True,
+    False,
+}
+
+/// Which images a query leaves out for being deleted or killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// None: `changes-since` reports deletions.
+    Any,
+    /// Those flagged deleted, and the killed ones.
+    Live,
+    /// As `Live`, but images of these statuses are shown in any case.
+    LiveOr(Vec<String>),
+}
+
+/// Statuses whose images are shown only when a query names them.
+const HIDDEN_STATUSES: [&str; 3] = ["killed", "deleted", "pending_delete"];
+
+impl ImageQuery {
+    /// Which deleted and killed images the query shows: with `changes-since` all of them, else
+    /// those of a hidden status that the filter on `status` names.
+    pub fn liveness(&self) -> Liveness {
+        let mut named: Vec<String> = Vec::new();
+        for filter in &self.filters {
+            match (filter.column, &filter.test) {
+                (Column::UpdatedAt, Test::AtLeast(_)) => return Liveness::Any,
+                (Column::Status, Test::Equal(Value::Text(status))) => named.push(status.clone()),
+                (Column::Status, Test::OneOf(statuses)) => named.extend_from_slice(statuses),
+                _ => {}
+            }
+        }
+        named.retain(|status| HIDDEN_STATUSES.contains(&status.as_str()));
+        if named.is_empty() { Liveness::Live } else { Liveness::LiveOr(named) }
+    }
+}
+
+/// The part of the catalog that a caller may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    Public,
+    NotPublic,
+    /// Public images, the project's own, and those shared with it.
+    Project(String),
+}
+
+/// What a caller sees of a query: the images it lists, and those that it may name as a marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    pub listed: Scope,
+    pub markers: Markers,
+}
+
+/// Which images a caller may name as a marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Markers {
+    /// Any image, deleted ones too.
+    Any,
+    /// Those in the listed scope; ones flagged deleted only where the query shows them.
+    Listed,
+}

@@ -1,0 +1,321 @@
+//! Brings the schema and the seeds into a database: each once, each whole or not at all, and
+//! processes that start together take turns.
+//!
+//! The schema is kept by sqlx in `_sqlx_migrations`, the seeds by us in `seed_migrations`,
+//! because sqlx skips files of other names silently, honours a line that turns the transaction
+//! off, does not see two equal numbers and does not lock SQLite.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use sha2::{Digest as _, Sha256};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
+
+use super::Target;
+
+/// The schema's migrations: number, name, and text for SQLite and for PostgreSQL.
+macro_rules! schema {
+    ($($number:literal $name:literal),+ $(,)?) => {
+        [$((
+            $number,
+            $name,
+            include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+            include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+        )),+]
+    };
+}
+
+const SCHEMA: [(i64, &str, &str, &str); 2] = schema![1 "0001_images", 2 "0002_indexes"];
+
+/// Any constant that no other program locks by; the bytes of "glimpse".
+const ADVISORY_LOCK: i64 = 0x67_6c69_6d70_7365;
+
+impl Target {
+    /// Brings the schema up to date and applies the seeds in `seeds` that are not recorded yet.
+    ///
+    /// # Errors
+    /// A database of a newer schema, and every seed that [`Seed`] or the database refuses, by the
+    /// file's name. Seeds before it stay; it leaves no trace.
+    pub async fn migrate(&self, seeds: Option<&Path>) -> anyhow::Result<()> {
+        let seeds = seeds.map_or_else(|| Ok(Vec::new()), Seed::list)?;
+        match self {
+            Self::Sqlite(options) => {
+                // Another process may be seeding for as long as it takes.
+                let patient = options.clone().create_if_missing(true).busy_timeout(Duration::from_hours(1));
+                migrate(SqliteConnection::connect_with(&patient).await?, &seeds).await
+            }
+            Self::Postgres(options) => migrate(PgConnection::connect_with(options).await?, &seeds).await,
+        }
+    }
+
+    /// Refuses a database whose schema is not the one that this program was built for.
+    ///
+    /// # Errors
+    /// Says whether the schema is too old or too new.
+    pub async fn check_schema(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite(options) => check_schema(SqliteConnection::connect_with(options).await?).await,
+            Self::Postgres(options) => check_schema(PgConnection::connect_with(options).await?).await,
+        }
+    }
+}
+
+async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Result<()> {
+    let mut transaction = connection.begin_alone().await?;
+    C::bring_schema(&mut transaction).await.map_err(|error| match error {
+        MigrateError::VersionMissing(number) => too_new(number),
+        error => anyhow::Error::new(error).context("The schema could not be brought up to date"),
+    })?;
+    let recorded = C::recorded(&mut transaction).await?;
+    transaction.commit().await?;
+
+    for seed in seeds {
+        seed.check_record(&recorded)?;
+    }
+    for seed in seeds {
+        let mut transaction = connection.begin_alone().await?;
+        if !seed.check_record(&C::recorded(&mut transaction).await?)? {
+            C::apply_seed(&mut transaction, seed).await?;
+            transaction.commit().await.with_context(|| seed.named("cannot be committed"))?;
+            tracing::info!(file = seed.file, "seed {} applied", seed.file);
+        }
+    }
+    Ok(connection.close().await?)
+}
+
+async fn check_schema<C: Seedable>(mut connection: C) -> anyhow::Result<()> {
+    let applied = connection
+        .list_applied_migrations("_sqlx_migrations")
+        .await
+        .context("The database has no Glimpse schema; `glimpse migrate` makes it")?;
+    if let Some(unknown) = applied.iter().find(|applied| SCHEMA.iter().all(|(number, ..)| *number != applied.version)) {
+        return Err(too_new(unknown.version));
+    }
+    if let Some((_, name, ..)) =
+        SCHEMA.iter().find(|(number, ..)| applied.iter().all(|applied| applied.version != *number))
+    {
+        bail!("The database's schema is too old: it lacks {name}; `glimpse migrate` brings it up to date.");
+    }
+    Ok(connection.close().await?)
+}
+
+fn too_new(number: i64) -> anyhow::Error {
+    anyhow::anyhow!("The database's schema is too new: this Glimpse does not know its migration {number}.")
+}
+
+/// What the engines do differently. All of it happens inside a transaction that one process at a
+/// time can have.
+trait Seedable: Connection + Migrate + Sized {
+    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError>;
+
+    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>>;
+
+    async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>>;
+
+    async fn apply_seed(transaction: &mut Transaction<'_, Self::Database>, seed: &Seed) -> anyhow::Result<()>;
+}
+
+const RECORDED: &str = "SELECT number, name, checksum FROM seed_migrations";
+const RECORD: &str = "INSERT INTO seed_migrations (number, name, checksum) VALUES ($1, $2, $3)";
+
+impl Seedable for SqliteConnection {
+    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
+        migrator(|(.., sqlite, _)| sqlite).run(&mut **transaction).await
+    }
+
+    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
+        self.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {
+        sqlx::query_as(RECORDED).fetch_all(&mut **transaction).await
+    }
+
+    async fn apply_seed(transaction: &mut Transaction<'_, Self::Database>, seed: &Seed) -> anyhow::Result<()> {
+        let text = seed.read()?;
+        // While the seed runs, nothing can be committed: a COMMIT of its own fails, and so does
+        // every statement after a ROLLBACK of its own.
+        let committed = Arc::new(AtomicBool::new(false));
+        let rolled_back = Arc::new(AtomicBool::new(false));
+        let (on_commit, on_rollback) = (Arc::clone(&committed), Arc::clone(&rolled_back));
+        let mut handle = transaction.lock_handle().await?;
+        handle.set_commit_hook(move || {
+            on_commit.store(true, Ordering::Relaxed);
+            false
+        });
+        handle.set_rollback_hook(move || on_rollback.store(true, Ordering::Relaxed));
+        drop(handle);
+        let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **transaction).await;
+        let mut handle = transaction.lock_handle().await?;
+        handle.remove_commit_hook();
+        handle.remove_rollback_hook();
+        drop(handle);
+        // A failing statement may roll back by itself, and is then what to tell.
+        let ended = committed.load(Ordering::Relaxed) || (run.is_ok() && rolled_back.load(Ordering::Relaxed));
+        ensure!(!ended, seed.named(ENDS_TRANSACTION));
+        run.map_err(|error| anyhow::anyhow!(seed.named(&format!("fails: {}", database_message(&error)))))?;
+        sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum).execute(&mut **transaction).await?;
+        Ok(())
+    }
+}
+
+impl Seedable for PgConnection {
+    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
+        migrator(|(.., postgres)| postgres).run(&mut **transaction).await
+    }
+
+    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {
+        sqlx::query_as(RECORDED).fetch_all(&mut **transaction).await
+    }
+
+    async fn apply_seed(transaction: &mut Transaction<'_, Self::Database>, seed: &Seed) -> anyhow::Result<()> {
+        let text = seed.read()?;
+        // Inside EXECUTE no statement can begin or end a transaction.
+        sqlx::query("SELECT set_config('glimpse.seed', $1, TRUE)").bind(text).execute(&mut **transaction).await?;
+        let run = sqlx::raw_sql("DO $$ BEGIN EXECUTE current_setting('glimpse.seed'); END $$")
+            .execute(&mut **transaction)
+            .await;
+        run.map_err(|error| {
+            let message = database_message(&error);
+            let reason = if message.contains("EXECUTE of transaction commands") {
+                ENDS_TRANSACTION.to_owned()
+            } else {
+                format!("fails: {message}")
+            };
+            anyhow::anyhow!(seed.named(&reason))
+        })?;
+        sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum).execute(&mut **transaction).await?;
+        Ok(())
+    }
+}
+
+fn migrator(text: impl Fn(&(i64, &str, &'static str, &'static str)) -> &'static str) -> Migrator {
+    let migrations = SCHEMA.iter().map(|entry| {
+        let (number, name, ..) = *entry;
+        Migration::new(number, name.into(), MigrationType::Simple, text(entry).into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // The transaction around it is taken by one process at a time.
+    migrator.set_locking(false);
+    migrator
+}
+
+/// A recorded seed: number, name and checksum.
+type Record = (i64, String, String);
+
+const ENDS_TRANSACTION: &str = "begins, ends or turns off a transaction; each seed runs in one of its own";
+
+/// A file `NUMBER_name.sql` of the seeds' folder.
+#[derive(Debug)]
+struct Seed {
+    number: i64,
+    name: String,
+    file: String,
+    path: PathBuf,
+    /// SHA-256 of the file, in hex.
+    checksum: String,
+}
+
+impl Seed {
+    /// The seeds of a folder in the order of their numbers. Files not ending in `.sql` are none.
+    ///
+    /// # Errors
+    /// A `*.sql` file of another form of name, and a number used twice.
+    fn list(folder: &Path) -> anyhow::Result<Vec<Self>> {
+        let read = || format!("The folder of seeds {} (SEEDS_DIR) cannot be read", folder.display());
+        let mut seeds: Vec<Self> = Vec::new();
+        for entry in fs::read_dir(folder).with_context(read)? {
+            let path = entry.with_context(read)?.path();
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !file.to_ascii_lowercase().ends_with(".sql") {
+                continue;
+            }
+            let Some((number, name)) = number_and_name(&file) else {
+                bail!("The seed {file} in {} is not named NUMBER_name.sql, such as 0001_demo.sql.", folder.display());
+            };
+            let bytes = fs::read(&path).with_context(|| format!("The seed {file} cannot be read"))?;
+            seeds.push(Self { number, name, checksum: checksum(&bytes), file, path });
+        }
+        seeds.sort_by(|a, b| (a.number, &a.file).cmp(&(b.number, &b.file)));
+        if let Some([first, second]) = seeds.array_windows().find(|[first, second]| first.number == second.number) {
+            bail!("The seeds {} and {} have the same number, {}.", first.file, second.file, first.number);
+        }
+        Ok(seeds)
+    }
+
+    fn named(&self, reason: &str) -> String {
+        format!("The seed {} {reason}.", self.file)
+    }
+
+    /// Whether the seed has been applied, just as its file is now.
+    fn check_record(&self, recorded: &[Record]) -> anyhow::Result<bool> {
+        let Some((_, name, checksum)) = recorded.iter().find(|(number, ..)| *number == self.number) else {
+            return Ok(false);
+        };
+        ensure!(
+            *name == self.name,
+            self.named(&format!("has the number {}, which is recorded for a seed named {name}", self.number))
+        );
+        ensure!(
+            *checksum == self.checksum,
+            self.named("was changed after it was applied; put it back, and say what is new in a seed of its own")
+        );
+        Ok(true)
+    }
+
+    /// The statements of the seed.
+    fn read(&self) -> anyhow::Result<String> {
+        let bytes = fs::read(&self.path).with_context(|| self.named("cannot be read"))?;
+        ensure!(checksum(&bytes) == self.checksum, self.named("changed while it was being applied"));
+        let text = String::from_utf8(bytes).map_err(|_| anyhow::anyhow!(self.named("is not UTF-8")))?;
+        ensure!(!text.contains('\0'), self.named("contains a NUL character"));
+        let off = text.lines().any(|line| line.trim_start().starts_with("-- no-transaction"));
+        ensure!(!off, self.named(ENDS_TRANSACTION));
+        Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+    }
+}
+
+/// The two parts of `0001_demo.sql`.
+fn number_and_name(file: &str) -> Option<(i64, String)> {
+    let (number, name) = file.strip_suffix(".sql")?.split_once('_')?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    if is_number && is_name { Some((number.parse().ok()?, name.to_owned())) } else { None }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes all that is written");
+        hex
+    })
+}
+
+/// What the database says of a failing statement; on PostgreSQL with the line it stands in.
+fn database_message(error: &sqlx::Error) -> String {
+    let sqlx::Error::Database(error) = error else { return error.to_string() };
+    let mut message = error.message().to_owned();
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        if let Some(detail) = error.detail() {
+            write!(message, " ({detail})").expect("a String takes all that is written");
+        }
+        if let Some(PgErrorPosition::Internal { position, query }) = error.position() {
+            let line = query.chars().take(position).filter(|&character| character == '\n').count() + 1;
+            write!(message, " at line {line}").expect("a String takes all that is written");
+        }
+    }
+    message
+}

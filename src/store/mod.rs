@@ -1,0 +1,392 @@
+//! The catalog in SQLite or PostgreSQL. Only this module knows SQL.
+//!
+//! [`sql`] compiles queries, [`migrate`] brings schema and seeds in; this file runs what they
+//! make. The page of a query is one row with one text: the documents that the database itself
+//! keeps ready, joined.
+
+mod migrate;
+pub mod sql;
+
+use std::future::Future;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, Postgres, QueryBuilder, Row as _, Sqlite, SqliteConnection,
+};
+use thiserror::Error;
+use uuid::Uuid;
+
+pub use sql::{Position, Projection};
+
+use crate::query::{Column, ImageQuery, Value, View};
+use crate::timestamp::Timestamp;
+
+/// Why the catalog gave no answer.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No image with the marker's id is there for this caller to name.
+    #[error("no image that you can see has the id {0}")]
+    MarkerNotFound(Uuid),
+    /// The database cannot be reached, is overloaded, or took too long; a later try may succeed.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// Anything else, which a later try would meet again.
+    #[error("the database failed: {0}")]
+    Internal(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let passing = match &error {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_) => true,
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
+            _ => false,
+        };
+        if passing { Self::Unavailable(error.to_string()) } else { Self::Internal(error) }
+    }
+}
+
+/// PostgreSQL: lost connections (08), out of resources (53), operator intervention such as a
+/// shutdown or a cancelled statement (57). SQLite: busy (5) or locked (6), interrupted (9), their
+/// extended codes keeping these in the lowest byte.
+fn is_passing(code: &str) -> bool {
+    if code.len() == 5 {
+        return ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9))
+}
+
+/// A page of a list, as the API sends it.
+#[derive(Debug)]
+pub struct Page {
+    /// `{"images":[...]}`, compact UTF-8 JSON.
+    pub json: String,
+    /// The last image of the page, if more follow it.
+    pub next: Option<Uuid>,
+}
+
+impl Page {
+    /// Takes the first `limit` of the documents that `joined` holds, one a line.
+    fn new(joined: Option<&str>, limit: u32) -> Result<Self, StoreError> {
+        #[derive(Deserialize)]
+        struct Identified {
+            id: Uuid,
+        }
+
+        let limit = usize::try_from(limit).expect("a page fits in memory");
+        let joined = joined.unwrap_or_default();
+        let mut json = String::with_capacity(joined.len() + 16);
+        json.push_str("{\"images\":[");
+        let mut documents = joined.lines();
+        let mut last = "";
+        for (index, document) in documents.by_ref().take(limit).enumerate() {
+            if index > 0 {
+                json.push(',');
+            }
+            json.push_str(document);
+            last = document;
+        }
+        json.push_str("]}");
+        let next = match documents.next() {
+            Some(_) if limit > 0 => {
+                let last: Identified = serde_json::from_str(last)
+                    .map_err(|error| StoreError::Internal(sqlx::Error::Decode(Box::new(error))))?;
+                Some(last.id)
+            }
+            _ => None,
+        };
+        Ok(Self { json, next })
+    }
+}
+
+/// Where the catalog lies: `DATABASE_URL`, understood.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}
+
+/// How many connections a store holds, and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The size of the pool; chosen by engine where `None`.
+    pub connections: Option<u32>,
+    /// The longest wait for a connection of the pool.
+    pub acquire: Duration,
+    /// The longest time that one query may run.
+    pub query: Duration,
+    /// The longest wait for the database at the start.
+    pub connect: Duration,
+}
+
+impl Target {
+    /// Reads `sqlite://PATH` or `postgres://...`.
+    ///
+    /// # Errors
+    /// A sentence that names `DATABASE_URL` and what it takes, and shows nothing but the scheme.
+    pub fn parse(url: &str) -> anyhow::Result<Self> {
+        const ACCEPTED: &str = "it takes sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "sqlite" => {
+                let options = SqliteConnectOptions::from_str(url)
+                    .map_err(|_| anyhow::anyhow!("The path in DATABASE_URL cannot be read; {ACCEPTED}."))?;
+                let path = options.get_filename();
+                if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" || url.contains("mode=memory") {
+                    bail!(
+                        "DATABASE_URL names no file, and each connection to a database in memory has its own; {ACCEPTED}."
+                    );
+                }
+                // Readers never wait for a writer (WAL); a power cut may lose the last
+                // transactions but never breaks the file (NORMAL).
+                Ok(Self::Sqlite(
+                    options
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Normal)
+                        .busy_timeout(Duration::from_secs(5))
+                        .foreign_keys(true)
+                        .disable_statement_logging(),
+                ))
+            }
+            "postgres" | "postgresql" => {
+                let options = PgConnectOptions::from_str(url).map_err(|_| {
+                    anyhow::anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}.")
+                })?;
+                Ok(Self::Postgres(options.application_name("glimpse").disable_statement_logging()))
+            }
+            _ => bail!("The value of DATABASE_URL, '{scheme}...', is not accepted; {ACCEPTED}."),
+        }
+    }
+
+    /// Waits until the database answers. A file is created only where `create` says so.
+    ///
+    /// # Errors
+    /// What the database said last, when it does not answer in time or never will.
+    pub async fn reach(&self, create: bool, connect: Duration) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite(options) => {
+                let path = options.get_filename().display();
+                SqliteConnection::connect_with(&options.clone().create_if_missing(create))
+                    .await
+                    .with_context(|| format!("The SQLite database {path} cannot be opened"))?
+                    .close()
+                    .await?;
+            }
+            Self::Postgres(options) => {
+                let deadline = Instant::now() + connect;
+                let place = format!("{}:{}", options.get_host(), options.get_port());
+                loop {
+                    let tried = tokio::time::timeout_at(deadline.into(), PgConnection::connect_with(options)).await;
+                    let error = match tried {
+                        Ok(Ok(connection)) => return Ok(connection.close().await?),
+                        Ok(Err(error)) => error,
+                        Err(_) => bail!("PostgreSQL at {place} did not answer within {connect:?} (CONNECT_TIMEOUT)."),
+                    };
+                    let pause = Duration::from_millis(500);
+                    let reason = error.to_string();
+                    if !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
+                        bail!("PostgreSQL at {place} refuses the connection: {reason}");
+                    }
+                    if Instant::now() + pause >= deadline {
+                        bail!("PostgreSQL at {place} did not answer within {connect:?} (CONNECT_TIMEOUT): {reason}");
+                    }
+                    tracing::warn!(%place, %reason, "waiting for PostgreSQL");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the pool of connections that queries run on.
+    pub fn open(self, patience: Patience) -> Store {
+        let pool = match self {
+            Self::Sqlite(options) => {
+                let connections = patience.connections.unwrap_or_else(|| {
+                    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+                    u32::try_from(cores * 2).unwrap_or(8).clamp(4, 16)
+                });
+                Pool::Sqlite(
+                    SqlitePoolOptions::new()
+                        .max_connections(connections)
+                        .acquire_timeout(patience.acquire)
+                        .idle_timeout(None)
+                        .max_lifetime(None)
+                        .test_before_acquire(false)
+                        .connect_lazy_with(options),
+                )
+            }
+            Self::Postgres(options) => {
+                let milliseconds = patience.query.as_millis();
+                Pool::Postgres(
+                    PgPoolOptions::new()
+                        .max_connections(patience.connections.unwrap_or(10))
+                        .acquire_timeout(patience.acquire)
+                        .test_before_acquire(false)
+                        .connect_lazy_with(options.options([("statement_timeout", milliseconds.to_string())])),
+                )
+            }
+        };
+        Store { pool, patience }
+    }
+}
+
+enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// The catalog, ready to be asked.
+pub struct Store {
+    pool: Pool,
+    patience: Patience,
+}
+
+impl Store {
+    /// The page of `query` that `view` lets the caller see.
+    ///
+    /// # Errors
+    /// [`StoreError::MarkerNotFound`] for a marker that the caller may not name, and what the
+    /// database says.
+    pub async fn page(&self, query: &ImageQuery, view: &View, projection: Projection) -> Result<Page, StoreError> {
+        let after = match query.marker {
+            Some(marker) => Some(self.marker(query, view, marker).await?.ok_or(StoreError::MarkerNotFound(marker))?),
+            None => None,
+        };
+        if query.limit == 0 {
+            return Page::new(None, 0);
+        }
+        self.within_the_time(async {
+            match &self.pool {
+                Pool::Sqlite(pool) => {
+                    let row = page_query::<Sqlite>("", query, view, after.as_ref(), projection)
+                        .build()
+                        .fetch_one(pool)
+                        .await?;
+                    Page::new(row.try_get(0)?, query.limit)
+                }
+                Pool::Postgres(pool) => {
+                    let row = page_query::<Postgres>("", query, view, after.as_ref(), projection)
+                        .build()
+                        .fetch_one(pool)
+                        .await?;
+                    Page::new(row.try_get(0)?, query.limit)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.within_the_time(async {
+            match &self.pool {
+                Pool::Sqlite(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
+                Pool::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// How the engine would run the page of a query, one step a line, in its own words.
+    ///
+    /// # Errors
+    /// As [`Store::page`].
+    pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Vec<String>, StoreError> {
+        let steps = match &self.pool {
+            Pool::Sqlite(pool) => {
+                let mut sql = page_query::<Sqlite>("EXPLAIN QUERY PLAN ", query, view, None, Projection::Detail);
+                let rows = sql.build().fetch_all(pool).await?;
+                rows.iter().map(|row| row.try_get("detail")).collect::<Result<_, _>>()?
+            }
+            Pool::Postgres(pool) => {
+                let mut sql = page_query::<Postgres>("EXPLAIN ", query, view, None, Projection::Detail);
+                let rows = sql.build().fetch_all(pool).await?;
+                rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(steps)
+    }
+
+    /// Closes the connections, after those in use have come back.
+    pub async fn close(&self) {
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    async fn marker(&self, query: &ImageQuery, view: &View, marker: Uuid) -> Result<Option<Position>, StoreError> {
+        self.within_the_time(async {
+            match &self.pool {
+                Pool::Sqlite(pool) => {
+                    let mut sql = QueryBuilder::<Sqlite>::default();
+                    sql::push_marker(&mut sql, query, view, marker);
+                    let Some(row) = sql.build().fetch_optional(pool).await? else { return Ok(None) };
+                    let time = |column: &str| -> Result<Option<Timestamp>, sqlx::Error> {
+                        let text: Option<&str> = row.try_get(column)?;
+                        Ok(text.and_then(Timestamp::parse))
+                    };
+                    let key = match query.sort_key {
+                        Column::CreatedAt | Column::UpdatedAt => time("key")?.map(Value::Time),
+                        Column::Id => Some(Value::Id(marker)),
+                        Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
+                        _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
+                    };
+                    let created_at = time("created_at")?.ok_or(sqlx::Error::RowNotFound)?;
+                    Ok(Some(Position { key, created_at, id: marker }))
+                }
+                Pool::Postgres(pool) => {
+                    let mut sql = QueryBuilder::<Postgres>::default();
+                    sql::push_marker(&mut sql, query, view, marker);
+                    let Some(row) = sql.build().fetch_optional(pool).await? else { return Ok(None) };
+                    let key = match query.sort_key {
+                        Column::CreatedAt | Column::UpdatedAt => {
+                            row.try_get::<Option<chrono::NaiveDateTime>, _>("key")?.map(|time| Value::Time(time.into()))
+                        }
+                        Column::Id => Some(Value::Id(marker)),
+                        Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
+                        _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
+                    };
+                    let created_at: chrono::NaiveDateTime = row.try_get("created_at")?;
+                    Ok(Some(Position { key, created_at: created_at.into(), id: marker }))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Gives up on a query that takes longer than `QUERY_TIMEOUT`, waiting for a connection
+    /// not counted.
+    async fn within_the_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let longest = self.patience.acquire + self.patience.query;
+        tokio::time::timeout(longest, work)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {longest:?}"))))
+    }
+}
+
+fn page_query<DB: sql::Dialect>(
+    prefix: &str,
+    query: &ImageQuery,
+    view: &View,
+    after: Option<&Position>,
+    projection: Projection,
+) -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new(prefix);
+    sql::push_page(&mut sql, query, view, after, projection);
+    sql
+}
