@@ -51,6 +51,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         App::new()
             .app_data(shared.clone())
             .wrap(NormalizePath::new(TrailingSlash::MergeOnly))
+            .wrap(from_fn(http::version_by_media_type))
             .wrap(from_fn(http::envelope))
             .configure(http::configure)
     })

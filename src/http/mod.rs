@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, header};
+use actix_web::http::uri::PathAndQuery;
+use actix_web::http::{Method, Uri, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{
     Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _,
@@ -105,6 +106,29 @@ async fn authenticate(
                 return Ok(request.into_response(refusal).map_into_right_body());
             }
         }
+    }
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
+/// Puts the version that `Accept: application/vnd.openstack.images-v1` names before the path, as
+/// the reference does; an unknown one is served nowhere.
+///
+/// # Errors
+/// Those of the service behind it.
+pub async fn version_by_media_type(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if let Some(version) = accept.and_then(|accept| accept.strip_prefix("application/vnd.openstack.images-")) {
+        if !VERSIONS.contains(&format!("/{version}").as_str()) {
+            let refusal = ApiError::NotFound(format!("The version {version} of Accept is not served; v1.1 is."));
+            return Ok(request.into_response(refusal.error_response()).map_into_right_body());
+        }
+        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let uri: Uri = format!("/v1{target}").parse().expect("a path stays one with another before it");
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
     }
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }

@@ -12,13 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
 
-use super::Target;
+use super::{Target, said};
 
 /// The schema's migrations: number, name, and text for SQLite and for PostgreSQL.
 macro_rules! schema {
@@ -107,7 +106,7 @@ async fn check_schema<C: Seedable>(mut connection: C) -> anyhow::Result<()> {
 }
 
 fn too_new(number: i64) -> anyhow::Error {
-    anyhow::anyhow!("The database's schema is too new: this Glimpse does not know its migration {number}.")
+    anyhow!("The database's schema is too new: this Glimpse does not know its migration {number}.")
 }
 
 /// What the engines do differently. All of it happens inside a transaction that one process at a
@@ -160,7 +159,7 @@ impl Seedable for SqliteConnection {
         // A failing statement may roll back by itself, and is then what to tell.
         let ended = committed.load(Ordering::Relaxed) || (run.is_ok() && rolled_back.load(Ordering::Relaxed));
         ensure!(!ended, seed.named(ENDS_TRANSACTION));
-        run.map_err(|error| anyhow::anyhow!(seed.named(&format!("fails: {}", database_message(&error)))))?;
+        run.map_err(|error| anyhow!(seed.named(&format!("fails: {}", said(&error)))))?;
         sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum).execute(&mut **transaction).await?;
         Ok(())
     }
@@ -189,13 +188,13 @@ impl Seedable for PgConnection {
             .execute(&mut **transaction)
             .await;
         run.map_err(|error| {
-            let message = database_message(&error);
+            let message = said(&error);
             let reason = if message.contains("EXECUTE of transaction commands") {
                 ENDS_TRANSACTION.to_owned()
             } else {
                 format!("fails: {message}")
             };
-            anyhow::anyhow!(seed.named(&reason))
+            anyhow!(seed.named(&reason))
         })?;
         sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum).execute(&mut **transaction).await?;
         Ok(())
@@ -280,7 +279,7 @@ impl Seed {
     fn read(&self) -> anyhow::Result<String> {
         let bytes = fs::read(&self.path).with_context(|| self.named("cannot be read"))?;
         ensure!(checksum(&bytes) == self.checksum, self.named("changed while it was being applied"));
-        let text = String::from_utf8(bytes).map_err(|_| anyhow::anyhow!(self.named("is not UTF-8")))?;
+        let text = String::from_utf8(bytes).map_err(|_| anyhow!(self.named("is not UTF-8")))?;
         ensure!(!text.contains('\0'), self.named("contains a NUL character"));
         let off = text.lines().any(|line| line.trim_start().starts_with("-- no-transaction"));
         ensure!(!off, self.named(ENDS_TRANSACTION));
@@ -302,20 +301,4 @@ fn checksum(bytes: &[u8]) -> String {
         write!(hex, "{byte:02x}").expect("a String takes all that is written");
         hex
     })
-}
-
-/// What the database says of a failing statement; on PostgreSQL with the line it stands in.
-fn database_message(error: &sqlx::Error) -> String {
-    let sqlx::Error::Database(error) = error else { return error.to_string() };
-    let mut message = error.message().to_owned();
-    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-        if let Some(detail) = error.detail() {
-            write!(message, " ({detail})").expect("a String takes all that is written");
-        }
-        if let Some(PgErrorPosition::Internal { position, query }) = error.position() {
-            let line = query.chars().take(position).filter(|&character| character == '\n').count() + 1;
-            write!(message, " at line {line}").expect("a String takes all that is written");
-        }
-    }
-    message
 }

@@ -5,26 +5,29 @@
 //! keeps ready, joined.
 
 mod migrate;
-pub mod sql;
+mod sql;
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use serde::Deserialize;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection, Postgres, QueryBuilder, Row as _, Sqlite, SqliteConnection,
+    ConnectOptions as _, Connection as _, Database, PgConnection, Postgres, QueryBuilder, Row as _, Sqlite,
+    SqliteConnection,
 };
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use sql::{Position, Projection};
+use sql::Dialect;
+pub use sql::Projection;
 
-use crate::query::{Column, ImageQuery, Value, View};
-use crate::timestamp::Timestamp;
+use crate::query::{ImageQuery, View};
 
 /// Why the catalog gave no answer.
 #[derive(Debug, Error)]
@@ -51,7 +54,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
             _ => false,
         };
-        if passing { Self::Unavailable(error.to_string()) } else { Self::Internal(error) }
+        if passing { Self::Unavailable(said(&error)) } else { Self::Internal(error) }
     }
 }
 
@@ -139,11 +142,12 @@ impl Target {
         match scheme {
             "sqlite" => {
                 let options = SqliteConnectOptions::from_str(url)
-                    .map_err(|_| anyhow::anyhow!("The path in DATABASE_URL cannot be read; {ACCEPTED}."))?;
-                let path = options.get_filename();
-                if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" || url.contains("mode=memory") {
+                    .map_err(|_| anyhow!("The path in DATABASE_URL cannot be read; {ACCEPTED}."))?;
+                let path = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
+                if path.is_empty() || path == ":memory:" || url.contains("mode=memory") {
                     bail!(
-                        "DATABASE_URL names no file, and each connection to a database in memory has its own; {ACCEPTED}."
+                        "DATABASE_URL names no file, and in memory each connection would have a database of its own; \
+                         {ACCEPTED}."
                     );
                 }
                 // Readers never wait for a writer (WAL); a power cut may lose the last
@@ -158,9 +162,8 @@ impl Target {
                 ))
             }
             "postgres" | "postgresql" => {
-                let options = PgConnectOptions::from_str(url).map_err(|_| {
-                    anyhow::anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}.")
-                })?;
+                let options = PgConnectOptions::from_str(url)
+                    .map_err(|_| anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}."))?;
                 Ok(Self::Postgres(options.application_name("glimpse").disable_statement_logging()))
             }
             _ => bail!("The value of DATABASE_URL, '{scheme}...', is not accepted; {ACCEPTED}."),
@@ -174,12 +177,15 @@ impl Target {
     pub async fn reach(&self, create: bool, connect: Duration) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(options) => {
-                let path = options.get_filename().display();
-                SqliteConnection::connect_with(&options.clone().create_if_missing(create))
-                    .await
-                    .with_context(|| format!("The SQLite database {path} cannot be opened"))?
-                    .close()
-                    .await?;
+                let path = options.get_filename();
+                if !create && !path.exists() {
+                    bail!("The SQLite database {} is not there; `glimpse migrate` makes it.", path.display());
+                }
+                let opened = SqliteConnection::connect_with(&options.clone().create_if_missing(create)).await;
+                let opened = opened.map_err(|error| {
+                    anyhow!("The SQLite database {} cannot be opened: {}.", path.display(), said(&error))
+                });
+                opened?.close().await?;
             }
             Self::Postgres(options) => {
                 let deadline = Instant::now() + connect;
@@ -192,7 +198,7 @@ impl Target {
                         Err(_) => bail!("PostgreSQL at {place} did not answer within {connect:?} (CONNECT_TIMEOUT)."),
                     };
                     let pause = Duration::from_millis(500);
-                    let reason = error.to_string();
+                    let reason = said(&error);
                     if !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
                         bail!("PostgreSQL at {place} refuses the connection: {reason}");
                     }
@@ -245,6 +251,25 @@ enum Pool {
     Postgres(PgPool),
 }
 
+/// Runs one body on a connection of either engine, within `QUERY_TIMEOUT`; in the body the type
+/// named after the connection is the engine.
+macro_rules! with_connection {
+    ($store:ident, |$connection:ident: $engine:ident| $body:expr) => {
+        match &$store.pool {
+            Pool::Sqlite(pool) => {
+                type $engine = Sqlite;
+                let mut $connection = acquire::<$engine>(pool).await?;
+                $store.within_the_time(async { $body }).await
+            }
+            Pool::Postgres(pool) => {
+                type $engine = Postgres;
+                let mut $connection = acquire::<$engine>(pool).await?;
+                $store.within_the_time(async { $body }).await
+            }
+        }
+    };
+}
+
 /// The catalog, ready to be asked.
 pub struct Store {
     pool: Pool,
@@ -258,32 +283,20 @@ impl Store {
     /// [`StoreError::MarkerNotFound`] for a marker that the caller may not name, and what the
     /// database says.
     pub async fn page(&self, query: &ImageQuery, view: &View, projection: Projection) -> Result<Page, StoreError> {
-        let after = match query.marker {
-            Some(marker) => Some(self.marker(query, view, marker).await?.ok_or(StoreError::MarkerNotFound(marker))?),
-            None => None,
-        };
-        if query.limit == 0 {
-            return Page::new(None, 0);
-        }
-        self.within_the_time(async {
-            match &self.pool {
-                Pool::Sqlite(pool) => {
-                    let row = page_query::<Sqlite>("", query, view, after.as_ref(), projection)
-                        .build()
-                        .fetch_one(pool)
-                        .await?;
-                    Page::new(row.try_get(0)?, query.limit)
-                }
-                Pool::Postgres(pool) => {
-                    let row = page_query::<Postgres>("", query, view, after.as_ref(), projection)
-                        .build()
-                        .fetch_one(pool)
-                        .await?;
-                    Page::new(row.try_get(0)?, query.limit)
-                }
+        with_connection!(self, |connection: Engine| {
+            let mut after = None;
+            if let Some(id) = query.marker {
+                let mut sql = QueryBuilder::<Engine>::default();
+                sql::push_marker(&mut sql, query, view, id);
+                let row = sql.build().fetch_optional(&mut *connection).await?;
+                let row = row.ok_or(StoreError::MarkerNotFound(id))?;
+                after = Some(Engine::position(&row, query.sort_key, id)?);
             }
+            let mut sql = QueryBuilder::<Engine>::default();
+            sql::push_page(&mut sql, query, view, after.as_ref(), projection);
+            let row = sql.build().fetch_one(&mut *connection).await?;
+            Page::new(row.try_get(0)?, query.limit)
         })
-        .await
     }
 
     /// Whether the database answers.
@@ -291,14 +304,7 @@ impl Store {
     /// # Errors
     /// Where it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.within_the_time(async {
-            match &self.pool {
-                Pool::Sqlite(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
-                Pool::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop)?,
-            }
-            Ok(())
-        })
-        .await
+        with_connection!(self, |connection: Engine| Ok(connection.ping().await?))
     }
 
     /// How the engine would run the page of a query, one step a line, in its own words.
@@ -306,19 +312,12 @@ impl Store {
     /// # Errors
     /// As [`Store::page`].
     pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Vec<String>, StoreError> {
-        let steps = match &self.pool {
-            Pool::Sqlite(pool) => {
-                let mut sql = page_query::<Sqlite>("EXPLAIN QUERY PLAN ", query, view, None, Projection::Detail);
-                let rows = sql.build().fetch_all(pool).await?;
-                rows.iter().map(|row| row.try_get("detail")).collect::<Result<_, _>>()?
-            }
-            Pool::Postgres(pool) => {
-                let mut sql = page_query::<Postgres>("EXPLAIN ", query, view, None, Projection::Detail);
-                let rows = sql.build().fetch_all(pool).await?;
-                rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
-            }
-        };
-        Ok(steps)
+        with_connection!(self, |connection: Engine| {
+            let mut sql = QueryBuilder::<Engine>::new(Engine::EXPLAIN);
+            sql::push_page(&mut sql, query, view, None, Projection::Detail);
+            let rows = sql.build().fetch_all(&mut *connection).await?;
+            Ok(rows.iter().map(|row| row.try_get(Engine::EXPLAINED)).collect::<Result<_, _>>()?)
+        })
     }
 
     /// Closes the connections, after those in use have come back.
@@ -329,64 +328,32 @@ impl Store {
         }
     }
 
-    async fn marker(&self, query: &ImageQuery, view: &View, marker: Uuid) -> Result<Option<Position>, StoreError> {
-        self.within_the_time(async {
-            match &self.pool {
-                Pool::Sqlite(pool) => {
-                    let mut sql = QueryBuilder::<Sqlite>::default();
-                    sql::push_marker(&mut sql, query, view, marker);
-                    let Some(row) = sql.build().fetch_optional(pool).await? else { return Ok(None) };
-                    let time = |column: &str| -> Result<Option<Timestamp>, sqlx::Error> {
-                        let text: Option<&str> = row.try_get(column)?;
-                        Ok(text.and_then(Timestamp::parse))
-                    };
-                    let key = match query.sort_key {
-                        Column::CreatedAt | Column::UpdatedAt => time("key")?.map(Value::Time),
-                        Column::Id => Some(Value::Id(marker)),
-                        Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
-                        _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
-                    };
-                    let created_at = time("created_at")?.ok_or(sqlx::Error::RowNotFound)?;
-                    Ok(Some(Position { key, created_at, id: marker }))
-                }
-                Pool::Postgres(pool) => {
-                    let mut sql = QueryBuilder::<Postgres>::default();
-                    sql::push_marker(&mut sql, query, view, marker);
-                    let Some(row) = sql.build().fetch_optional(pool).await? else { return Ok(None) };
-                    let key = match query.sort_key {
-                        Column::CreatedAt | Column::UpdatedAt => {
-                            row.try_get::<Option<chrono::NaiveDateTime>, _>("key")?.map(|time| Value::Time(time.into()))
-                        }
-                        Column::Id => Some(Value::Id(marker)),
-                        Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
-                        _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
-                    };
-                    let created_at: chrono::NaiveDateTime = row.try_get("created_at")?;
-                    Ok(Some(Position { key, created_at: created_at.into(), id: marker }))
-                }
-            }
-        })
-        .await
-    }
-
-    /// Gives up on a query that takes longer than `QUERY_TIMEOUT`, waiting for a connection
-    /// not counted.
+    /// Gives up on work that takes longer than `QUERY_TIMEOUT`.
     async fn within_the_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let longest = self.patience.acquire + self.patience.query;
+        let longest = self.patience.query;
         tokio::time::timeout(longest, work)
             .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {longest:?}"))))
+            .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {longest:?} (QUERY_TIMEOUT)"))))
     }
 }
 
-fn page_query<DB: sql::Dialect>(
-    prefix: &str,
-    query: &ImageQuery,
-    view: &View,
-    after: Option<&Position>,
-    projection: Projection,
-) -> QueryBuilder<DB> {
-    let mut sql = QueryBuilder::new(prefix);
-    sql::push_page(&mut sql, query, view, after, projection);
-    sql
+/// Takes a connection of the pool. Whatever keeps it from being had, a later try may have it.
+async fn acquire<DB: Database>(pool: &sqlx::Pool<DB>) -> Result<PoolConnection<DB>, StoreError> {
+    pool.acquire().await.map_err(|error| StoreError::Unavailable(said(&error)))
+}
+
+/// What the database says of an error, once; on PostgreSQL with details, and the line of a seed.
+fn said(error: &sqlx::Error) -> String {
+    let sqlx::Error::Database(error) = error else { return error.to_string() };
+    let mut message = error.message().to_owned();
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        if let Some(detail) = error.detail() {
+            write!(message, " ({detail})").expect("a String takes all that is written");
+        }
+        if let Some(PgErrorPosition::Internal { position, query }) = error.position() {
+            let line = query.chars().take(position).filter(|&character| character == '\n').count() + 1;
+            write!(message, " at line {line}").expect("a String takes all that is written");
+        }
+    }
+    message
 }

@@ -1,7 +1,9 @@
 //! From a typed query to SQL text and binds. Text is only ever put together from constants;
 //! whatever a client sent is bound.
 
-use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
+use chrono::NaiveDateTime;
+use sqlx::{Database, Postgres, QueryBuilder, Row as _, Sqlite};
+use uuid::Uuid;
 
 use crate::query::{Column, Direction, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
 use crate::timestamp::Timestamp;
@@ -11,11 +13,20 @@ pub trait Dialect: Database {
     /// Binds a value in the form in which the engine stores it.
     fn push_value(sql: &mut QueryBuilder<Self>, value: &Value);
 
+    /// Reads a row of [`push_marker`].
+    fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position>;
+
     /// The JSON object of the six fields of the brief list.
     const BRIEF_DOCUMENT: &str;
 
     /// A subquery of the names and values of an image's properties.
     const PROPERTIES: &str;
+
+    /// Put before a query, asks for its plan.
+    const EXPLAIN: &str;
+
+    /// The column in which a plan's steps stand.
+    const EXPLAINED: usize;
 }
 
 impl Dialect for Sqlite {
@@ -29,10 +40,28 @@ impl Dialect for Sqlite {
         };
     }
 
+    fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position> {
+        let time = |column: &str| -> sqlx::Result<Option<Value>> {
+            let text: Option<&str> = row.try_get(column)?;
+            Ok(text.and_then(Timestamp::parse).map(Value::Time))
+        };
+        let key = match sort_key {
+            Column::CreatedAt | Column::UpdatedAt => time("key")?,
+            Column::Id => Some(Value::Id(id)),
+            Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
+            _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
+        };
+        Ok(Position { key, created_at: time("created_at")?.ok_or(sqlx::Error::RowNotFound)?, id })
+    }
+
     const BRIEF_DOCUMENT: &str = "json_object('name', name, 'container_format', container_format, \
         'disk_format', disk_format, 'checksum', checksum, 'id', id, 'size', size)";
 
     const PROPERTIES: &str = "json_each(properties)";
+
+    const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
+
+    const EXPLAINED: usize = 3;
 }
 
 impl Dialect for Postgres {
@@ -41,15 +70,30 @@ impl Dialect for Postgres {
             Value::Text(text) => sql.push_bind(text.clone()),
             Value::Whole(number) => sql.push_bind(*number),
             Value::Flag(flag) => sql.push_bind(*flag),
-            Value::Time(time) => sql.push_bind(chrono::NaiveDateTime::from(*time)),
+            Value::Time(time) => sql.push_bind(NaiveDateTime::from(*time)),
             Value::Id(id) => sql.push_bind(*id),
         };
+    }
+
+    fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position> {
+        let time = |time: NaiveDateTime| Value::Time(time.into());
+        let key = match sort_key {
+            Column::CreatedAt | Column::UpdatedAt => row.try_get::<Option<NaiveDateTime>, _>("key")?.map(time),
+            Column::Id => Some(Value::Id(id)),
+            Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
+            _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
+        };
+        Ok(Position { key, created_at: time(row.try_get("created_at")?), id })
     }
 
     const BRIEF_DOCUMENT: &str = "(SELECT row_to_json(brief) FROM (SELECT name, container_format, \
         disk_format, checksum, id, size) AS brief)::text";
 
     const PROPERTIES: &str = "json_each_text(properties)";
+
+    const EXPLAIN: &str = "EXPLAIN ";
+
+    const EXPLAINED: usize = 0;
 }
 
 /// What a list shows of each image.
@@ -64,8 +108,8 @@ pub enum Projection {
 pub struct Position {
     /// The value of the sort key; `None` for null.
     pub key: Option<Value>,
-    pub created_at: Timestamp,
-    pub id: uuid::Uuid,
+    pub created_at: Value,
+    pub id: Uuid,
 }
 
 /// One row with one text: the documents of the page and of one image more, separated by line
@@ -96,7 +140,7 @@ pub fn push_page<DB: Dialect>(
 }
 
 /// The sort key, creation and id of the query's marker, if the view lets the caller name it.
-pub fn push_marker<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, view: &View, marker: uuid::Uuid) {
+pub fn push_marker<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, view: &View, marker: Uuid) {
     sql.push("SELECT created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE id = ");
     DB::push_value(sql, &Value::Id(marker));
     match view.markers {
@@ -269,10 +313,174 @@ fn push_beyond<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, colu
         }
         match (column, &position.key) {
             (Column::Id, _) => DB::push_value(sql, &Value::Id(position.id)),
-            (Column::CreatedAt, _) => DB::push_value(sql, &Value::Time(position.created_at)),
+            (Column::CreatedAt, _) => DB::push_value(sql, &position.created_at),
             (_, Some(key)) => DB::push_value(sql, key),
             (_, None) => unreachable!("a null key is not compared"),
         }
     }
     sql.push(")");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::{IsPublic, Limits, parse};
+
+    fn query(query: &str) -> ImageQuery {
+        parse(query, Limits { default: 25, max: 1000 }).unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// The predicate and order of a page of everything, on SQLite and on PostgreSQL.
+    fn compiled(text: &str, scope: Scope, after: Option<&Position>) -> [String; 2] {
+        fn page<DB: Dialect>(query: &ImageQuery, view: &View, after: Option<&Position>) -> String {
+            let mut sql = QueryBuilder::<DB>::default();
+            push_page(&mut sql, query, view, after, Projection::Detail);
+            let sql = sql.sql().as_str().to_owned();
+            let body = sql
+                .strip_prefix("SELECT string_agg(document, '\n') FROM (SELECT document AS document FROM images WHERE ");
+            let body = body.and_then(|body| body.strip_suffix(") AS page")).expect("every page has this frame");
+            body.to_owned()
+        }
+        let view = View { listed: scope, markers: Markers::Any };
+        let query = query(text);
+        [page::<Sqlite>(&query, &view, after), page::<Postgres>(&query, &view, after)]
+    }
+
+    /// Both dialects write the same text but for the form of a bind, `?` or `$1`.
+    #[track_caller]
+    fn assert_sql([sqlite, postgres]: [String; 2], expected: &str) {
+        assert_eq!(postgres, expected);
+        let mut parts = expected.split('$');
+        let first = parts.next().map(str::to_owned);
+        let rest = parts.map(|part| format!("?{}", part.trim_start_matches(|digit: char| digit.is_ascii_digit())));
+        assert_eq!(sqlite, first.into_iter().chain(rest).collect::<String>());
+    }
+
+    const LIVE: &str = "TRUE AND NOT deleted AND status <> 'killed'";
+    const NEWEST: &str = "ORDER BY created_at DESC, id DESC LIMIT";
+
+    #[test]
+    fn filters_become_conditions_in_a_fixed_order() {
+        for (text, expected) in [
+            ("", format!("{LIVE} {NEWEST} $1")),
+            ("limit=3", format!("{LIVE} {NEWEST} $1")),
+            ("name=a", format!("{LIVE} AND name = $1 {NEWEST} $2")),
+            ("name=in:a,b", format!("{LIVE} AND name IN ($1, $2) {NEWEST} $3")),
+            ("name=in:", format!("{LIVE} AND name IN (NULL) {NEWEST} $1")),
+            (
+                "status=active&disk_format=raw&container_format=bare",
+                format!("{LIVE} AND container_format = $1 AND disk_format = $2 AND status = $3 {NEWEST} $4"),
+            ),
+            ("size_max=2&size_min=1", format!("{LIVE} AND size >= $1 AND size <= $2 {NEWEST} $3")),
+            ("size_min=99999999999999999999", format!("{LIVE} AND FALSE {NEWEST} $1")),
+            ("min_ram=1&min_disk=2", format!("{LIVE} AND min_ram = $1 AND min_disk = $2 {NEWEST} $3")),
+            ("protected=1", format!("{LIVE} AND protected = $1 {NEWEST} $2")),
+            ("changes-since=2016", format!("TRUE AND updated_at >= $1 {NEWEST} $2")),
+            (
+                "status=in:killed,active",
+                format!(
+                    "TRUE AND (NOT deleted AND status <> 'killed' OR status IN ($1)) AND status IN ($2, $3) {NEWEST} $4"
+                ),
+            ),
+        ] {
+            assert_sql(compiled(text, Scope::All, None), &expected);
+        }
+    }
+
+    #[test]
+    fn properties_are_looked_up_by_name_and_value() {
+        let [sqlite, postgres] = compiled("property-b=2&property-a=1", Scope::All, None);
+        let each = |properties: &str, name: &str, value: &str| {
+            format!(
+                " AND EXISTS (SELECT 1 FROM {properties}(properties) AS property WHERE key = {name} AND value = {value})"
+            )
+        };
+        let twice = each("json_each", "?", "?").repeat(2);
+        assert_eq!(sqlite, format!("{LIVE}{twice} {NEWEST} ?"));
+        let (a, b) = (each("json_each_text", "$1", "$2"), each("json_each_text", "$3", "$4"));
+        assert_eq!(postgres, format!("{LIVE}{a}{b} {NEWEST} $5"));
+    }
+
+    #[test]
+    fn a_scope_comes_first() {
+        for (scope, expected) in [
+            (Scope::Public, "is_public"),
+            (Scope::NotPublic, "NOT is_public"),
+            (
+                Scope::Project("p".to_owned()),
+                "(is_public OR owner = $1 OR id IN (SELECT image_id FROM image_members WHERE member = $2))",
+            ),
+        ] {
+            let bind = if expected.contains("$2") { "$3" } else { "$1" };
+            let live = "AND NOT deleted AND status <> 'killed'";
+            assert_sql(compiled("", scope, None), &format!("{expected} {live} {NEWEST} {bind}"));
+        }
+    }
+
+    #[test]
+    fn a_page_goes_on_after_its_marker_over_ties_and_nulls() {
+        let name = |text: &str| Some(Value::Text(text.to_owned()));
+        let after = |key: Option<Value>| Position {
+            key,
+            created_at: Value::Time(Timestamp::parse("2016").expect("a time")),
+            id: Uuid::nil(),
+        };
+        let ascending = "ORDER BY name ASC NULLS FIRST, created_at ASC, id ASC LIMIT";
+        let descending = "ORDER BY name DESC NULLS LAST, created_at DESC, id DESC LIMIT";
+        for (text, key, expected) in [
+            ("", Some(Value::Whole(0)), format!("(created_at, id) < ($1, $2) {NEWEST} $3")),
+            (
+                "sort_key=id&sort_dir=asc",
+                Some(Value::Id(Uuid::nil())),
+                "(id) > ($1) ORDER BY id ASC LIMIT $2".to_owned(),
+            ),
+            ("sort_key=name&sort_dir=asc", name("a"), format!("(name, created_at, id) > ($1, $2, $3) {ascending} $4")),
+            (
+                "sort_key=name",
+                name("a"),
+                format!("((name, created_at, id) < ($1, $2, $3) OR name IS NULL) {descending} $4"),
+            ),
+            (
+                "sort_key=name&sort_dir=asc",
+                None,
+                format!("(name IS NOT NULL OR (created_at, id) > ($1, $2)) {ascending} $3"),
+            ),
+            ("sort_key=name", None, format!("name IS NULL AND (created_at, id) < ($1, $2) {descending} $3")),
+            (
+                "sort_key=status",
+                name("active"),
+                "(status, created_at, id) < ($1, $2, $3) ORDER BY status DESC, created_at DESC, id DESC LIMIT $4"
+                    .to_owned(),
+            ),
+        ] {
+            assert_sql(compiled(text, Scope::All, Some(&after(key))), &format!("{LIVE} AND {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_marker_is_looked_up_in_what_the_caller_may_see() {
+        let sql = |text: &str, view: &View| {
+            let mut sql = QueryBuilder::<Postgres>::default();
+            push_marker(&mut sql, &query(text), view, Uuid::nil());
+            sql.sql().as_str().to_owned()
+        };
+        let public = View { listed: Scope::Public, markers: Markers::Listed };
+        let any = View { listed: Scope::Public, markers: Markers::Any };
+        let select = "SELECT created_at, size AS key FROM images WHERE id = $1";
+        assert_eq!(sql("sort_key=size", &any), select);
+        for (text, expected) in [
+            ("", " AND is_public AND NOT deleted"),
+            ("status=active", " AND is_public AND NOT deleted"),
+            ("status=deleted", " AND is_public AND (NOT deleted OR status IN ($2))"),
+            ("changes-since=2016", " AND is_public"),
+        ] {
+            assert_eq!(sql(&format!("sort_key=size&{text}"), &public), format!("{select}{expected}"));
+        }
+    }
+
+    #[test]
+    fn what_is_public_is_not_the_compilers_business() {
+        assert_eq!(query("is_public=none").is_public, IsPublic::None);
+        assert_eq!(compiled("is_public=none", Scope::All, None), compiled("", Scope::All, None));
+    }
 }

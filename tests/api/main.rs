@@ -1,0 +1,29 @@
+//! What a user can see, through the real program over HTTP, on both engines from one suite.
+//!
+//! SQLite needs nothing. The PostgreSQL half is ignored unless asked for (`--include-ignored`)
+//! with `TEST_POSTGRES_URL`, the URL of a server in which the tests may make databases;
+//! `tests/run` does all of it.
+
+mod support;
+
+mod around;
+mod callers;
+mod catalog;
+mod conformance;
+mod docs;
+mod indexes;
+mod list;
+mod model;
+mod seeds;
+mod settings;
+
+/// Says once what a plain `cargo test` leaves out. Straight to standard error, because the test
+/// harness keeps what a passing test prints.
+#[test]
+fn postgresql_is_included() {
+    use std::io::Write as _;
+    if std::env::var_os(support::POSTGRES).is_none() {
+        let line = "note: the PostgreSQL half of the tests was left out; tests/run includes it\n";
+        std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
+    }
+}

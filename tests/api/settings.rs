@@ -1,0 +1,126 @@
+//! The settings: each wrong value stops the start by name, and no secret is shown.
+
+use std::fs;
+
+use crate::support::{Engine, Start, get, image, on_both_engines};
+
+#[test]
+fn a_wrong_value_is_named_with_what_is_accepted() {
+    for (variable, value, accepted) in [
+        ("LISTEN", "9292", "127.0.0.1:9292"),
+        ("LISTEN", "example.org:80", "127.0.0.1:9292"),
+        ("AUTH", "maybe", "none, tokens"),
+        ("ALLOW_UNAUTHENTICATED", "yes", "true, false"),
+        ("ANONYMOUS_PUBLIC", "1", "true, false"),
+        ("MIGRATE", "no", "true, false"),
+        ("DEFAULT_LIMIT", "0", "1 to 10000"),
+        ("DEFAULT_LIMIT", "many", "1 to 10000"),
+        ("MAX_LIMIT", "10001", "1 to 10000"),
+        ("DATABASE_CONNECTIONS", "0", "1 to 1000"),
+        ("ACQUIRE_TIMEOUT", "5", "5s, 200ms"),
+        ("QUERY_TIMEOUT", "0s", "5s, 200ms"),
+        ("CONNECT_TIMEOUT", "-1s", "5s, 200ms"),
+        ("SHUTDOWN_TIMEOUT", "soon", "5s, 200ms"),
+        ("PUBLIC_URL", "images.example.org", "https://"),
+        ("PUBLIC_URL", "ftp://images.example.org", "https://"),
+        ("LOG_FORMAT", "xml", "text, json"),
+        ("RUST_LOG", "a=b=c", "info"),
+    ] {
+        let message = Start::new(Engine::Sqlite).set(variable, value).refusal();
+        for part in [variable, value, accepted] {
+            assert!(message.contains(part), "{variable}={value}: {part} is not in {message}");
+        }
+    }
+    let message = Start::new(Engine::Sqlite).set("DEFAULT_LIMIT", "20").set("MAX_LIMIT", "10").refusal();
+    assert!(message.contains("DEFAULT_LIMIT") && message.contains("MAX_LIMIT"), "{message}");
+}
+
+#[test]
+fn a_wrong_database_is_named_without_its_secrets() {
+    for (url, accepted) in [
+        ("mysql://user:secret@host/db", "postgres://"),
+        ("postgres://user:secret@host:port/db", "postgres://"),
+        ("glimpse-secret.db", "sqlite://"),
+        ("sqlite::memory:", "sqlite://"),
+        ("sqlite://:memory:", "sqlite://"),
+        ("", "sqlite://"),
+    ] {
+        let message = Start::new(Engine::Sqlite).set("DATABASE_URL", url).refusal();
+        assert!(message.contains("DATABASE_URL") && message.contains(accepted), "{url}: {message}");
+        assert!(!message.contains("secret"), "{url}: {message}");
+    }
+    let nobody = "postgres://user:secret@127.0.0.1:9/db";
+    let message = Start::new(Engine::Sqlite).set("DATABASE_URL", nobody).set("CONNECT_TIMEOUT", "200ms").refusal();
+    assert!(message.contains("127.0.0.1:9") && message.contains("CONNECT_TIMEOUT"), "{message}");
+    assert!(!message.contains("secret"), "{message}");
+    let message = Start::new(Engine::Sqlite).set("DATABASE_URL", "sqlite:///nowhere/at/all.db").refusal();
+    assert!(message.contains("/nowhere/at/all.db"), "{message}");
+}
+
+#[test]
+fn nobody_serves_everybody_by_accident() {
+    let open = || Start::new(Engine::Sqlite).set("LISTEN", "0.0.0.0:0");
+    let message = open().refusal();
+    assert!(message.contains("LISTEN") && message.contains("ALLOW_UNAUTHENTICATED"), "{message}");
+    drop(open().set("ALLOW_UNAUTHENTICATED", "true").serve());
+    let message = Start::new(Engine::Sqlite).set("AUTH", "tokens").refusal();
+    assert!(message.contains("AUTH_TOKENS_FILE"), "{message}");
+}
+
+#[test]
+fn an_unusable_file_of_tokens_is_named_without_its_tokens() {
+    let start = || Start::new(Engine::Sqlite).set("AUTH", "tokens").set("AUTH_TOKENS_FILE", "tokens.json");
+    let message = start().refusal();
+    assert!(message.contains("tokens.json") && message.contains("AUTH_TOKENS_FILE"), "{message}");
+    for text in [
+        "",
+        "\"secret\"",
+        "[\"secret\"]",
+        r#"{"secret": "secret"}"#,
+        r#"{"secret": {"user": "u", "project": "p"}}"#,
+        r#"{"secret": {"user": "u", "project": "p", "roles": "secret"}}"#,
+        r#"{"secret": {"user": "u", "project": "p", "roles": [], "secret": 1}}"#,
+        r#"{"secret": {"user": "u", "project": "", "roles": []}}"#,
+        r#"{"a secret": {"user": "u", "project": null, "roles": []}}"#,
+        r#"{"": {"user": "u", "project": null, "roles": []}}"#,
+    ] {
+        let start = start();
+        fs::write(start.database.folder.path().join("tokens.json"), text).expect("written");
+        let message = start.refusal();
+        assert!(message.contains("AUTH_TOKENS_FILE"), "{text}: {message}");
+        assert!(!message.contains("secret"), "{text}: {message}");
+    }
+}
+
+fn a_file_of_variables_is_read(engine: Engine) {
+    let start = Start::new(engine).set("DEFAULT_LIMIT", "7");
+    let env = start.database.folder.path().join(".env");
+    fs::write(&env, "AUTH=tokens\nAUTH_TOKENS_FILE=tokens.json\nDEFAULT_LIMIT=nonsense\nSEEDS_DIR=\nPUBLIC_URL=\n")
+        .expect("written");
+    let tokens = r#"{"t": {"user": "u", "project": null, "roles": []}}"#;
+    fs::write(start.database.folder.path().join("tokens.json"), tokens).expect("written");
+    let server = start.serve();
+    server.get("/v1.1/images/detail").refusal(401);
+    assert_eq!(server.send(&get("/v1.1/images/detail").token("t")).status, 200);
+}
+on_both_engines!(a_file_of_variables_is_read);
+
+#[test]
+fn a_broken_file_of_variables_is_named_by_its_line() {
+    let start = Start::new(Engine::Sqlite);
+    fs::write(start.database.folder.path().join(".env"), "AUTH=none\nTOKEN 'secret\n").expect("written");
+    let message = start.refusal();
+    assert!(message.contains(".env") && message.contains("line 2"), "{message}");
+    assert!(!message.contains("secret"), "{message}");
+}
+
+#[test]
+fn flags_go_before_variables_on_either_side_of_the_subcommand() {
+    for arguments in [["serve", "--default-limit=1"], ["--default-limit=1", "serve"]] {
+        let start = Start::new(Engine::Sqlite).set("DEFAULT_LIMIT", "2").seed("1_a.sql", image(1).insert());
+        let start = start.seed("2_b.sql", image(2).insert()).argument(arguments[0]).argument(arguments[1]);
+        assert_eq!(start.serve().get("/v1.1/images/detail").names(), ["image-2"], "{arguments:?}");
+    }
+    let start = Start::new(Engine::Sqlite).argument("--seeds=/nowhere").argument("migrate");
+    assert!(start.refusal().contains("/nowhere"));
+}

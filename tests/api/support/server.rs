@@ -1,0 +1,292 @@
+//! The real program as a child process, and raw requests to it.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Database, Engine};
+
+/// A server that is about to be started.
+pub struct Start {
+    pub database: Database,
+    variables: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl Start {
+    /// On an empty database, with nothing else set.
+    pub fn new(engine: Engine) -> Self {
+        Self::on(Database::new(engine))
+    }
+
+    pub fn on(database: Database) -> Self {
+        Self { database, variables: Vec::new(), arguments: Vec::new() }
+    }
+
+    pub fn set(mut self, variable: &str, value: impl Into<String>) -> Self {
+        self.variables.push((variable.to_owned(), value.into()));
+        self
+    }
+
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Writes a file into the folder of seeds.
+    pub fn seed(self, name: &str, sql: impl AsRef<[u8]>) -> Self {
+        let folder = self.seeds();
+        fs::create_dir_all(&folder).expect("a folder can be made");
+        fs::write(folder.join(name), sql).expect("a file can be written");
+        self
+    }
+
+    /// The folder of seeds.
+    pub fn seeds(&self) -> PathBuf {
+        self.database.folder.path().join("seeds")
+    }
+
+    /// Writes the file of tokens, and asks for them.
+    pub fn tokens(self, tokens: &Value) -> Self {
+        let path = self.database.folder.path().join("tokens.json");
+        fs::write(&path, tokens.to_string()).expect("a file can be written");
+        self.set("AUTH", "tokens").set("AUTH_TOKENS_FILE", path.display().to_string())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
+        command
+            .env_clear()
+            .current_dir(self.database.folder.path())
+            .env("DATABASE_URL", &self.database.url)
+            .env("LISTEN", "127.0.0.1:0")
+            .args(&self.arguments)
+            .stdin(Stdio::null());
+        if self.seeds().exists() {
+            command.env("SEEDS_DIR", self.seeds());
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs the program to its end, for what does not serve.
+    pub fn output(&self) -> Output {
+        self.command().output().expect("the program can be run")
+    }
+
+    /// The message of a start that is refused.
+    pub fn refusal(&self) -> String {
+        let mut child =
+            self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        stdout.read_line(&mut line).expect("standard output can be read");
+        if !line.is_empty() {
+            // It serves, and would do so for ever.
+            child.kill().expect("the process can be ended");
+        }
+        let output = child.wait_with_output().expect("the process ends");
+        let message = String::from_utf8(output.stderr).expect("messages are UTF-8");
+        assert!(!output.status.success() && line.is_empty(), "the start was not refused: {message}");
+        message
+    }
+
+    /// Starts the server and waits until it serves.
+    pub fn serve(self) -> Glimpse {
+        let log = self.database.folder.path().join("log");
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let mut child = self.command().stdout(Stdio::piped()).stderr(file).spawn().expect("the program can be started");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        stdout.read_line(&mut line).expect("standard output can be read");
+        let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
+            panic!("no server, but {line:?}: {}", fs::read_to_string(&log).unwrap_or_default());
+        };
+        Glimpse { address: address.to_owned(), child, log, start: self }
+    }
+}
+
+/// A server that serves; it ends with the test.
+pub struct Glimpse {
+    pub address: String,
+    child: Child,
+    log: PathBuf,
+    start: Start,
+}
+
+impl Glimpse {
+    pub fn database(&self) -> &Database {
+        &self.start.database
+    }
+
+    pub fn get(&self, target: &str) -> Answer {
+        self.send(&get(target))
+    }
+
+    /// Sends a request on a connection of its own.
+    pub fn send(&self, request: &Request) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(&request.bytes(&self.address)).expect("the request can be sent");
+        Answer::read(stream, &request.method)
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).expect("the server accepts connections");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out can be set");
+        stream
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("the process can be waited for")
+    }
+
+    /// What has been logged up to now.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log can be read")
+    }
+
+    /// Returns once something has been logged.
+    pub fn wait_for_log(&self, text: &str) {
+        while !self.log().contains(text) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Stops the server, and gives what it was started with.
+    pub fn stop(mut self) -> Start {
+        self.signal("TERM");
+        self.wait();
+        let empty = Start { database: Database::new(Engine::Sqlite), variables: Vec::new(), arguments: Vec::new() };
+        std::mem::replace(&mut self.start, empty)
+    }
+}
+
+impl Drop for Glimpse {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A request, sent just as it stands.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+pub fn get(target: &str) -> Request {
+    Request { method: "GET".to_owned(), target: target.to_owned(), headers: Vec::new(), body: String::new() }
+}
+
+impl Request {
+    pub fn method(mut self, method: &str) -> Self {
+        method.clone_into(&mut self.method);
+        self
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn token(self, token: &str) -> Self {
+        self.header("X-Auth-Token", token)
+    }
+
+    fn bytes(&self, address: &str) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.target);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += &format!("Host: {address}\r\n");
+        }
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !self.body.is_empty() {
+            head += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        (head + "\r\n" + &self.body).into_bytes()
+    }
+}
+
+/// An answer, just as it came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// Reads an answer up to the end of the connection.
+    pub fn read(mut stream: TcpStream, method: &str) -> Self {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("the answer can be read");
+        let text = String::from_utf8(bytes).expect("answers are UTF-8");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer, but {text:?}"));
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+        let headers: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").expect("a header has a colon"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let answer = Self { status: status.expect("a status"), headers, body: body.to_owned() };
+        if method == "HEAD" {
+            assert_eq!(answer.body, "", "an answer to HEAD has no body");
+        } else {
+            let length = answer.header("Content-Length").map(str::to_owned);
+            assert_eq!(length, Some(answer.body.len().to_string()), "{answer:?}");
+        }
+        answer
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The images of a list.
+    #[track_caller]
+    pub fn images(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self.json()["images"].as_array().expect("an array of images").clone()
+    }
+
+    /// The names of a list's images, in order; null as "null".
+    #[track_caller]
+    pub fn names(&self) -> Vec<String> {
+        self.images().iter().map(|image| image["name"].as_str().unwrap_or("null").to_owned()).collect()
+    }
+
+    /// The message of a refusal, whose form is checked.
+    #[track_caller]
+    pub fn refusal(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.header("Content-Type"), Some("application/json; charset=UTF-8"));
+        let body = self.json();
+        let keys: Vec<&str> = body.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(keys, ["code", "message", "title"]);
+        let title = body["title"].as_str().expect("a title");
+        assert_eq!(body["code"], format!("{status} {title}"));
+        body["message"].as_str().expect("a message").to_owned()
+    }
+}
