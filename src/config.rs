@@ -97,7 +97,7 @@ pub struct Settings {
     #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
     pub migrate: bool,
 
-    /// Scheme and host in version documents, such as https://images.example.org, for use behind a proxy
+    /// Scheme and host of the links in version documents, for use behind a proxy
     #[arg(long, env, value_parser = public_url)]
     pub public_url: Option<Optional<String>>,
 

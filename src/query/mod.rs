@@ -1,6 +1,6 @@
 //! The query string of a list as a typed [`ImageQuery`]. Pure: knows neither HTTP nor SQL.
 //!
-//! [`parameters`] is the one table of what can be asked; to add a filter, add a row there.
+//! [`PARAMETERS`] is the one table of what can be asked; to add a filter, add a row there.
 
 mod parameters;
 mod parse;

@@ -40,7 +40,7 @@ impl Target {
     /// Brings the schema up to date and applies the seeds in `seeds` that are not recorded yet.
     ///
     /// # Errors
-    /// A database of a newer schema, and every seed that [`Seed`] or the database refuses, by the
+    /// A database of a newer schema, and every seed that is refused, by us or by the database, by the
     /// file's name. Seeds before it stay; it leaves no trace.
     pub async fn migrate(&self, seeds: Option<&Path>) -> anyhow::Result<()> {
         let seeds = seeds.map_or_else(|| Ok(Vec::new()), Seed::list)?;

@@ -1,7 +1,6 @@
 //! The catalog in SQLite or PostgreSQL. Only this module knows SQL.
 //!
-//! [`sql`] compiles queries, [`migrate`] brings schema and seeds in; this file runs what they
-//! make. The page of a query is one row with one text: the documents that the database itself
+//! `sql` compiles queries, `migrate` brings schema and seeds in; this file runs what they make. The page of a query is one row with one text: the documents that the database itself
 //! keeps ready, joined.
 
 mod migrate;

@@ -81,6 +81,47 @@ fn times_and_ids_are_kept_as_written(engine: Engine) {
 }
 on_both_engines!(times_and_ids_are_kept_as_written);
 
+/// What PostgreSQL's types convert or refuse before a constraint could see it.
+fn refused_by_sqlite() -> Vec<(&'static str, String, &'static str)> {
+    let mut cases = Vec::new();
+    for time in [
+        "2016-05-22",
+        "2016-05-22T06:04:22",
+        "2016-05-22T06:04:22.71979",
+        "2016-05-22 06:04:22.719791",
+        "2016-05-22T06:04:22.719791Z",
+        "2016-05-22T06:04:22.719791+00:00",
+        "2015-02-29T00:00:00.000000",
+        "2016-04-31T00:00:00.000000",
+        "2016-13-01T00:00:00.000000",
+        "2016-00-01T00:00:00.000000",
+        "2016-01-00T00:00:00.000000",
+        "2016-05-22T24:00:00.000000",
+        "2016-05-22T23:59:60.000000",
+        "2016-05-22T23:60:00.000000",
+        "",
+    ] {
+        for (column, said) in [
+            ("created_at", "images_created_at_is_a_utc_time_in_years_1_to_9999"),
+            ("updated_at", "images_updated_at_is_a_utc_time_in_years_1_to_9999"),
+            ("deleted_at", "images_deleted_at_is_a_utc_time_in_years_1_to_9999"),
+        ] {
+            cases.push((column, format!("'{time}'"), said));
+        }
+    }
+    for (column, said) in [
+        ("is_public", "images_is_public_is_true_or_false"),
+        ("protected", "images_protected_is_true_or_false"),
+        ("deleted", "images_deleted_is_true_or_false"),
+    ] {
+        cases.push((column, "2".to_owned(), said));
+    }
+    for column in ["name", "owner", "disk_format", "container_format", "checksum"] {
+        cases.push((column, "'a' || char(0)".to_owned(), "_has_no_nul"));
+    }
+    cases
+}
+
 /// Columns with bad values, and the constraint that refuses them, for both engines.
 fn what_the_api_could_not_serve_is_refused(engine: Engine) {
     let database = empty(engine);
@@ -127,42 +168,7 @@ fn what_the_api_could_not_serve_is_refused(engine: Engine) {
     let out_of_range = ["'infinity'", "'10000-01-01T00:00:00.000000'", "'0000-01-01T00:00:00.000000'"];
     cases.extend(out_of_range.map(|time| ("created_at", time.to_owned(), "")));
     if engine == Engine::Sqlite {
-        // PostgreSQL converts these before anything could refuse them.
-        for time in [
-            "2016-05-22",
-            "2016-05-22T06:04:22",
-            "2016-05-22T06:04:22.71979",
-            "2016-05-22 06:04:22.719791",
-            "2016-05-22T06:04:22.719791Z",
-            "2016-05-22T06:04:22.719791+00:00",
-            "2015-02-29T00:00:00.000000",
-            "2016-04-31T00:00:00.000000",
-            "2016-13-01T00:00:00.000000",
-            "2016-00-01T00:00:00.000000",
-            "2016-01-00T00:00:00.000000",
-            "2016-05-22T24:00:00.000000",
-            "2016-05-22T23:59:60.000000",
-            "2016-05-22T23:60:00.000000",
-            "",
-        ] {
-            for (column, said) in [
-                ("created_at", "images_created_at_is_a_utc_time_in_years_1_to_9999"),
-                ("updated_at", "images_updated_at_is_a_utc_time_in_years_1_to_9999"),
-                ("deleted_at", "images_deleted_at_is_a_utc_time_in_years_1_to_9999"),
-            ] {
-                cases.push((column, format!("'{time}'"), said));
-            }
-        }
-        for (column, said) in [
-            ("is_public", "images_is_public_is_true_or_false"),
-            ("protected", "images_protected_is_true_or_false"),
-            ("deleted", "images_deleted_is_true_or_false"),
-        ] {
-            cases.push((column, "2".to_owned(), said));
-        }
-        for column in ["name", "owner", "disk_format", "container_format", "checksum"] {
-            cases.push((column, "'a' || char(0)".to_owned(), "_has_no_nul"));
-        }
+        cases.extend(refused_by_sqlite());
     }
     for (column, value, said) in &cases {
         let insert = format!("INSERT INTO images (id, {column}) VALUES ('{}', {value})", id(1));

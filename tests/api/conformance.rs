@@ -144,7 +144,7 @@ fn summary(answer: &Answer) -> Expected {
 fn wrong_image(answer: &Answer, images: &[Image], brief: bool) -> Option<String> {
     let body: Value = serde_json::from_str(&answer.body).ok()?;
     for shown in body["images"].as_array()? {
-        let stored = images.iter().find(|image| Value::from(image.id.to_string()) == shown["id"])?.document();
+        let stored = images.iter().find(|image| shown["id"] == image.id.to_string())?.document();
         let expected = if brief {
             let fields = ["name", "container_format", "disk_format", "checksum", "id", "size"];
             json!(fields.map(|field| (field, stored[field].clone())).into_iter().collect::<BTreeMap<_, _>>())

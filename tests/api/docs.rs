@@ -1,1 +1,77 @@
+//! The documents tell what the code has: every parameter, every variable, every difference.
 
+use std::collections::BTreeSet;
+
+use glimpse::config;
+use glimpse::query::PARAMETERS;
+
+const README: &str = include_str!("../../README.md");
+const ENV_EXAMPLE: &str = include_str!("../../.env.example");
+
+/// The rows of the README's tables, as cells.
+fn rows() -> Vec<Vec<&'static str>> {
+    let lines = README.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    lines.map(|line| line.split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn the_readme_tells_every_parameter() {
+    let rows = rows();
+    for parameter in &PARAMETERS {
+        let name = format!("`{}`", parameter.name);
+        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no row for {name}"));
+        assert_eq!(row[2], parameter.description, "{name}");
+    }
+    let accepted = rows.iter().find(|row| row[0] == "`sort_key`").expect("a row")[1].replace('`', "");
+    let sort_key = PARAMETERS.iter().find(|parameter| parameter.name == "sort_key").expect("a parameter");
+    assert_eq!(sort_key.kind.accepted().replace(" or ", ", "), accepted);
+}
+
+/// The variables with their defaults.
+fn variables() -> Vec<(String, String)> {
+    let command = config::command();
+    let with_variables = command.get_arguments().filter_map(|argument| Some((argument.get_env()?, argument)));
+    with_variables
+        .map(|(variable, argument)| {
+            let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            (variable.to_string_lossy().into_owned(), defaults.join(","))
+        })
+        .collect()
+}
+
+#[test]
+fn the_readme_tells_every_variable() {
+    let rows = rows();
+    let variables = variables();
+    assert!(variables.len() >= 19, "{variables:?}");
+    for (variable, default) in &variables {
+        let name = format!("`{variable}`");
+        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no row for {name}"));
+        assert_eq!(row[1].trim_matches('`'), default, "{name}");
+    }
+}
+
+#[test]
+fn the_example_sets_every_variable_and_nothing_else() {
+    let set: Vec<(&str, &str)> = ENV_EXAMPLE
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| !name.starts_with('#'))
+        .collect();
+    let names: BTreeSet<&str> = set.iter().map(|(name, _)| *name).collect();
+    let variables = variables();
+    assert_eq!(names, variables.iter().map(|(name, _)| name.as_str()).collect());
+    for (name, value) in set {
+        let default = &variables.iter().find(|(variable, _)| variable == name).expect("a variable").1;
+        let expected = if name == "SEEDS_DIR" { "migrations/seeds" } else { default };
+        assert_eq!(value, expected, "{name}");
+    }
+}
+
+#[test]
+fn the_readme_tells_every_difference() {
+    let rows = rows();
+    for number in 1..=19 {
+        assert!(rows.iter().any(|row| row[0] == format!("D{number}")), "D{number}");
+    }
+}

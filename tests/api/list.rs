@@ -118,7 +118,7 @@ fn deleted_and_killed_images_are_shown_to_who_asks_for_them(engine: Engine) {
     let state = |number: u32, status: &str, deleted: bool| {
         let mut image = image(number);
         image.name = Some(format!("{status}{}", if deleted { "-flagged" } else { "" }));
-        status.clone_into(&mut image.status);
+        image.status = status.to_owned();
         image.deleted = deleted;
         image
     };

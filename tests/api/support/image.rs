@@ -98,14 +98,15 @@ impl Image {
             text(self.deleted_at.as_deref()),
             text(Some(&json!(self.properties).to_string())),
         );
-        for Member { member, can_share } in &self.members {
-            sql += &format!(
+        let members = self.members.iter().map(|Member { member, can_share }| {
+            format!(
                 "INSERT INTO image_members (image_id, member, can_share) VALUES ('{}', {}, {});\n",
                 self.id,
                 text(Some(member)),
                 flag(*can_share)
-            );
-        }
+            )
+        });
+        sql.extend(members);
         sql
     }
 

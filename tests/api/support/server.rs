@@ -210,17 +210,15 @@ impl Request {
     }
 
     fn bytes(&self, address: &str) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.target);
+        let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.target), "Connection: close".to_owned()];
         if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head += &format!("Host: {address}\r\n");
+            lines.push(format!("Host: {address}"));
         }
-        for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
-        }
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
         if !self.body.is_empty() {
-            head += &format!("Content-Length: {}\r\n", self.body.len());
+            lines.push(format!("Content-Length: {}", self.body.len()));
         }
-        (head + "\r\n" + &self.body).into_bytes()
+        (lines.join("\r\n") + "\r\n\r\n" + &self.body).into_bytes()
     }
 }
 
