@@ -160,8 +160,8 @@ impl Tokens {
             if token.is_empty() || token.trim_ascii() != token || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("{} has a token that no header can carry: printable ASCII without blanks is needed.", name());
             }
-            if identity.project.as_deref() == Some("") {
-                bail!("{} has a project without a name; write null for a caller without a project.", name());
+            if identity.project.as_deref().is_some_and(|project| project.is_empty() || project.contains('\0')) {
+                bail!("{} has a project without a usable name; write null for a caller without a project.", name());
             }
             tokens.insert(Sha256::digest(token.as_bytes()).into(), identity);
         }

@@ -1,5 +1,6 @@
 //! The settings: flags, each with an environment variable, which a file `.env` may hold.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,9 +66,9 @@ pub struct Settings {
     #[arg(long = "seeds", value_name = "SEEDS_DIR", env = "SEEDS_DIR", value_parser = optional_path)]
     pub seeds_dir: Option<Optional<PathBuf>>,
 
-    /// Images in a page whose query has no limit
-    #[arg(long, env, default_value = "1000", value_parser = page_size)]
-    pub default_limit: u32,
+    /// Images in a page whose query has no limit; MAX_LIMIT unless given
+    #[arg(long, env, value_parser = optional_page_size)]
+    pub default_limit: Option<Optional<u32>>,
 
     /// Images in any page; a larger limit is capped
     #[arg(long, env, default_value = "1000", value_parser = page_size)]
@@ -142,6 +143,10 @@ fn page_size(value: &str) -> Result<u32, &'static str> {
     size.ok_or("a whole number from 1 to 10000 is accepted")
 }
 
+fn optional_page_size(value: &str) -> Result<Optional<u32>, &'static str> {
+    if value.is_empty() { Ok(Optional(None)) } else { page_size(value).map(|size| Optional(Some(size))) }
+}
+
 fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
     if value.is_empty() {
         return Ok(Optional(None));
@@ -151,8 +156,10 @@ fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
 }
 
 fn duration(value: &str) -> Result<Duration, &'static str> {
-    let duration = humantime::parse_duration(value).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or("a duration above zero is accepted, such as 5s, 200ms or 1m")
+    // PostgreSQL takes whole milliseconds, and 0 for no limit.
+    let accepted = Duration::from_millis(1)..=Duration::from_hours(24);
+    let duration = humantime::parse_duration(value).ok().filter(|duration| accepted.contains(duration));
+    duration.ok_or("a duration from 1ms to 1day is accepted, such as 5s, 200ms or 1m")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
@@ -167,10 +174,12 @@ fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
     }
     let uri: Uri = value.parse().map_err(|_| ACCEPTED)?;
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-    if is_web && uri.authority().is_some() && uri.query().is_none() {
-        Ok(Optional(Some(value.trim_end_matches('/').to_owned())))
-    } else {
-        Err(ACCEPTED)
+    let host = uri.authority().map(actix_web::http::uri::Authority::as_str).filter(|host| !host.contains('@'));
+    match host {
+        Some(host) if is_web && uri.path() == "/" && uri.query().is_none() => {
+            Ok(Optional(Some(format!("{}://{host}", uri.scheme_str().unwrap_or_default()))))
+        }
+        _ => Err(ACCEPTED),
     }
 }
 
@@ -188,19 +197,27 @@ impl Cli {
     /// # Errors
     /// A `.env` that cannot be read.
     pub fn read() -> anyhow::Result<Self> {
-        match dotenvy::dotenv() {
-            Ok(_) => {}
-            Err(error) if error.not_found() => {}
-            // The line itself is not shown: it may hold a secret.
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                let text = std::fs::read_to_string(".env").unwrap_or_default();
-                let number = text.lines().position(|candidate| candidate.contains(line.trim())).unwrap_or(0) + 1;
-                bail!("The file .env cannot be read: line {number} is not of the form VARIABLE=value.");
-            }
-            Err(error) => bail!("The file .env cannot be read: {error}"),
+        match std::fs::read_to_string(".env") {
+            Ok(text) => read_variables(&text)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => bail!("The file .env cannot be read: {error}."),
         }
         let matches = command().get_matches();
         Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+}
+
+/// Takes the variables of a `.env` that the environment does not have.
+fn read_variables(text: &str) -> anyhow::Result<()> {
+    ensure!(!text.contains('\0'), "The file .env cannot be read: it contains a NUL character.");
+    match dotenvy::from_read(text.as_bytes()) {
+        Ok(()) => Ok(()),
+        // The line itself is not shown: it may hold a secret.
+        Err(dotenvy::Error::LineParse(line, _)) => {
+            let number = text.lines().position(|candidate| candidate.contains(line.trim())).unwrap_or(0) + 1;
+            bail!("The file .env cannot be read: line {number} is not of the form VARIABLE=value.");
+        }
+        Err(error) => bail!("The file .env cannot be read: {error}."),
     }
 }
 
@@ -218,7 +235,6 @@ impl Settings {
             connections: given(self.database_connections.as_ref()).copied(),
             acquire: self.acquire_timeout,
             query: self.query_timeout,
-            connect: self.connect_timeout,
         }
     }
 
@@ -235,7 +251,8 @@ impl Settings {
     /// # Errors
     /// Where `DEFAULT_LIMIT` is above `MAX_LIMIT`.
     pub fn limits(&self) -> anyhow::Result<Limits> {
-        let (default, max) = (self.default_limit, self.max_limit);
+        let max = self.max_limit;
+        let default = given(self.default_limit.as_ref()).copied().unwrap_or(max);
         ensure!(
             default <= max,
             "DEFAULT_LIMIT is {default}, above MAX_LIMIT, which is {max}; at most {max} is accepted."

@@ -2,11 +2,14 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use actix_web::middleware::{NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+
+use tokio::sync::oneshot;
 
 use crate::config::Settings;
 use crate::http::{self, Service};
@@ -56,7 +59,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             .configure(http::configure)
     })
     .disable_signals()
-    .shutdown_timeout(settings.shutdown_timeout.as_secs().max(1))
+    .shutdown_timeout(settings.shutdown_timeout.as_secs() + 1)
     .bind(settings.listen)
     .with_context(|| format!("The address {} (LISTEN) cannot be had", settings.listen))?;
 
@@ -64,15 +67,30 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let server = server.run();
     let handle = server.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (stopping, longest) = (service.clone(), settings.shutdown_timeout);
+    let (late, is_late) = oneshot::channel();
     actix_web::rt::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: finishing the requests in flight"),
             _ = interrupt.recv() => tracing::info!("SIGINT: finishing the requests in flight"),
         }
-        handle.stop(true).await;
+        actix_web::rt::spawn(handle.stop(true));
+        // What still waits for the database gets its 503 while there is time to send it.
+        let grace = (longest / 4).min(Duration::from_secs(1));
+        tokio::time::sleep(longest.saturating_sub(grace)).await;
+        stopping.store.give_up();
+        tokio::time::sleep(grace).await;
+        // Nobody waits any more where the server has ended before.
+        let _ = late.send(());
     });
     writeln!(std::io::stdout(), "listening on http://{address}").context("standard output is closed")?;
-    server.await?;
-    service.store.close().await;
+    tokio::select! {
+        ended = server => ended?,
+        // Only clients that do not take their answers are left.
+        _ = is_late => tracing::warn!("stopping with connections open after {longest:?} (SHUTDOWN_TIMEOUT)"),
+    }
+    service.store.give_up();
+    // They are all back but for those of requests that were cut off.
+    let _ = tokio::time::timeout(Duration::from_secs(1), service.store.close()).await;
     Ok(())
 }

@@ -37,7 +37,8 @@ pub const ACCEPTED: &str = "an ISO 8601 time in the years 1 to 9999 such as \
 impl Timestamp {
     /// Reads an ISO 8601 time; `None` for anything else.
     ///
-    /// The forms are those of the reference: `T` or one space before the time of day; any tail
+    /// The forms are those of the reference, but for accidents of its pattern (`T06:4` as second 4,
+    /// `2016-122` as 22 January): `T` or one space before the time of day; any tail
     /// may be missing and is then the smallest possible; the basic form (`20160522T060422Z`);
     /// one-digit months and days after a dash; a fraction after `.` or `,`, cut to microseconds;
     /// a zone as `Z`, `+08:00`, `+0800` or `+08`, and UTC without one; a final line feed.

@@ -39,8 +39,9 @@ CREATE TABLE images (
     -- json, not jsonb: jsonb would drop repeated keys before anything could refuse them.
     properties json NOT NULL DEFAULT '{}'
         CONSTRAINT images_properties_is_a_json_object CHECK (json_typeof(properties) = 'object'),
-    -- The image as the API shows it, ready to be sent; the trigger below keeps it.
-    document text COLLATE "C"
+    -- The image as the API shows it, ready to be sent; the trigger below keeps it, and where it
+    -- is turned off, null refuses the row.
+    document text COLLATE "C" NOT NULL
 );
 
 CREATE FUNCTION images_before_write() RETURNS trigger LANGUAGE plpgsql AS $$

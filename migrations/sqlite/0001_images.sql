@@ -7,6 +7,7 @@ CREATE TABLE images (
         CONSTRAINT images_id_is_a_canonical_lower_case_uuid
             CHECK (id GLOB '????????-????-????-????-????????????'
                 AND length(replace(id, '-', '')) = 32
+                AND length(CAST(id AS BLOB)) = 36
                 AND replace(id, '-', '') NOT GLOB '*[^0-9a-f]*'),
     name TEXT
         CONSTRAINT images_name_has_at_most_255_characters CHECK (length(name) <= 255)
@@ -45,6 +46,7 @@ CREATE TABLE images (
     created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000', 'now'))
         CONSTRAINT images_created_at_is_a_utc_time_in_years_1_to_9999
             CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND length(CAST(created_at AS BLOB)) = 26
                 AND substr(created_at, 12, 2) < '24'
                 AND substr(created_at, 1, 4) > '0000'
                 AND date(substr(created_at, 1, 10), '+0 days') IS substr(created_at, 1, 10)),
@@ -52,6 +54,7 @@ CREATE TABLE images (
         CONSTRAINT images_updated_at_is_a_utc_time_in_years_1_to_9999
             CHECK (updated_at IS NULL
                 OR updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND length(CAST(updated_at AS BLOB)) = 26
                 AND substr(updated_at, 12, 2) < '24'
                 AND substr(updated_at, 1, 4) > '0000'
                 AND date(substr(updated_at, 1, 10), '+0 days') IS substr(updated_at, 1, 10)),
@@ -59,6 +62,7 @@ CREATE TABLE images (
         CONSTRAINT images_deleted_at_is_a_utc_time_in_years_1_to_9999
             CHECK (deleted_at IS NULL
                 OR deleted_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND length(CAST(deleted_at AS BLOB)) = 26
                 AND substr(deleted_at, 12, 2) < '24'
                 AND substr(deleted_at, 1, 4) > '0000'
                 AND date(substr(deleted_at, 1, 10), '+0 days') IS substr(deleted_at, 1, 10)),
@@ -67,7 +71,7 @@ CREATE TABLE images (
             CHECK (CASE WHEN json_valid(properties) THEN json_type(properties) = 'object' ELSE FALSE END),
     -- The image as the API shows it, ready to be sent. Malformed properties give null here, so
     -- that it is their own constraint that refuses the row.
-    document TEXT GENERATED ALWAYS AS (
+    document TEXT NOT NULL GENERATED ALWAYS AS (
         json_object(
             'status', status,
             'deleted_at', deleted_at,

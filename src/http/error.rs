@@ -31,12 +31,12 @@ pub enum ApiError {
     /// 414.
     #[error("The request line is longer than 8 KiB.")]
     UriTooLong,
-    /// 500; the cause stands in the log, and is nobody else's business.
+    /// 500, with the cause, which stands in the log and is nobody else's business.
     #[error("The server has failed; its log says why.")]
-    Internal,
-    /// 503: a later try may succeed.
+    Internal(String),
+    /// 503, with the cause for the log: a later try may succeed.
     #[error("The database does not answer at the moment.")]
-    Unavailable,
+    Unavailable(String),
 }
 
 impl ApiError {
@@ -61,14 +61,8 @@ impl From<StoreError> for ApiError {
             StoreError::MarkerNotFound(id) => Self::BadRequest(format!(
                 "The value '{id}' of marker is not accepted: no image that you can see has this id."
             )),
-            StoreError::Unavailable(reason) => {
-                tracing::warn!(reason, "the database does not answer");
-                Self::Unavailable
-            }
-            StoreError::Internal(cause) => {
-                tracing::error!(%cause, "the database failed");
-                Self::Internal
-            }
+            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::Internal(cause) => Self::Internal(cause.to_string()),
         }
     }
 }
@@ -90,8 +84,8 @@ impl ResponseError for ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -100,9 +94,15 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         response.insert_header(JSON);
         match self {
-            Self::Unauthorized(_, challenge) => drop(response.insert_header((header::WWW_AUTHENTICATE, *challenge))),
-            Self::MethodNotAllowed(_) => drop(response.insert_header(ALLOW)),
-            Self::Unavailable => drop(response.insert_header((header::RETRY_AFTER, "1"))),
+            Self::Unauthorized(_, challenge) => {
+                response.insert_header((header::WWW_AUTHENTICATE, *challenge));
+            }
+            Self::MethodNotAllowed(_) => {
+                response.insert_header(ALLOW);
+            }
+            Self::Unavailable(_) => {
+                response.insert_header((header::RETRY_AFTER, "1"));
+            }
             _ => {}
         }
         let title = status.canonical_reason().unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use actix_web::http::header;
 use actix_web::web::{Data, ReqData};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
-use super::{ApiError, JSON, Service};
+use super::{ApiError, ClientTarget, JSON, Service};
 use crate::auth::Caller;
 use crate::query;
 use crate::store::Projection;
@@ -52,12 +52,15 @@ const NOT_IN_A_URI: &AsciiSet =
 /// The same request for the page after `marker` (RFC 8288): path and query only, as a proxy may
 /// stand in front.
 fn next_link(request: &HttpRequest, limit: u32, marker: Uuid) -> String {
+    let extensions = request.extensions();
+    // The path as it came: where `Accept` names the version, it must not be named twice.
+    let path = extensions.get::<ClientTarget>().map_or_else(|| request.path(), |ClientTarget(target)| target.path());
     let kept = request.query_string().split('&').filter(|pair| {
         // The query has been read before, so that the name of each pair can be.
         let names = query::pairs(pair).unwrap_or_default();
         names.iter().any(|(name, _)| name != "limit" && name != "marker")
     });
     let query = kept.fold(String::new(), |query, pair| query + pair + "&");
-    let target = format!("{}?{query}limit={limit}&marker={marker}", request.uri().path());
+    let target = format!("{path}?{query}limit={limit}&marker={marker}");
     format!("<{}>; rel=\"next\"", utf8_percent_encode(&target, NOT_IN_A_URI))
 }

@@ -38,6 +38,9 @@ const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/jso
 /// The versions of the API, which are one and the same.
 const VERSIONS: [&str; 3] = ["/v1", "/v1.0", "/v1.1"];
 
+/// What is served without a version, and without a caller.
+const UNVERSIONED: [&str; 4] = ["/", "/versions", "/healthcheck", "/ready"];
+
 /// All routes. Under a version everything but its document needs a caller.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
@@ -91,27 +94,37 @@ async fn ready(service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
 }
 
 /// Lets a request with a caller through; the caller is looked at before method, path and query.
-/// OPTIONS needs none, as in the reference.
+/// OPTIONS of what is served needs none, as in the reference.
 async fn authenticate(
     service: web::Data<Service>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if request.method() != Method::OPTIONS {
-        let token = request.headers().get("X-Auth-Token").map(header::HeaderValue::as_bytes);
-        match service.access.caller(token).await {
-            Ok(caller) => drop(request.extensions_mut().insert(caller)),
-            Err(error) => {
-                let refusal = ApiError::from_auth(error, service.access.challenge()).error_response();
+    let token = request.headers().get("X-Auth-Token").map(header::HeaderValue::as_bytes);
+    match service.access.caller(token).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.call(request).await.map(ServiceResponse::map_into_left_body)
+        }
+        Err(error) => {
+            let refusal = ApiError::from_auth(error, service.access.challenge()).error_response();
+            if request.method() != Method::OPTIONS {
                 return Ok(request.into_response(refusal).map_into_right_body());
             }
+            let response = next.call(request).await?;
+            if response.status().is_success() {
+                return Ok(response.map_into_left_body());
+            }
+            Ok(response.into_response(refusal).map_into_right_body())
         }
     }
-    next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
+/// The path and query of a request as the client sent them.
+struct ClientTarget(PathAndQuery);
+
 /// Puts the version that `Accept: application/vnd.openstack.images-v1` names before the path, as
-/// the reference does; an unknown one is served nowhere.
+/// the reference does; an unknown one is served nowhere. What has no version stays as it is.
 ///
 /// # Errors
 /// Those of the service behind it.
@@ -119,17 +132,20 @@ pub async fn version_by_media_type(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let unversioned = UNVERSIONED.contains(&target.path()) || target.path().starts_with("/versions/");
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    if let Some(version) = accept.and_then(|accept| accept.strip_prefix("application/vnd.openstack.images-")) {
+    let version = accept.and_then(|accept| accept.strip_prefix("application/vnd.openstack.images-"));
+    if let Some(version) = version.filter(|_| !unversioned) {
         if !VERSIONS.contains(&format!("/{version}").as_str()) {
             let refusal = ApiError::NotFound(format!("The version {version} of Accept is not served; v1.1 is."));
             return Ok(request.into_response(refusal.error_response()).map_into_right_body());
         }
-        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let uri: Uri = format!("/v1{target}").parse().expect("a path stays one with another before it");
         request.match_info_mut().get_mut().update(&uri);
         request.head_mut().uri = uri;
     }
+    request.extensions_mut().insert(ClientTarget(target));
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
@@ -161,6 +177,11 @@ pub async fn envelope(
     // Case does not matter in HTTP, but it does to some of the scripts that read such answers.
     response.response_mut().head_mut().set_camel_case_headers(true);
 
+    match response.response().error().and_then(Error::as_error) {
+        Some(ApiError::Internal(cause)) => tracing::error!(cause, request_id = id, "{id} failed: {cause}"),
+        Some(ApiError::Unavailable(cause)) => tracing::warn!(cause, request_id = id, "{id} found no database: {cause}"),
+        _ => {}
+    }
     let extensions = response.request().extensions();
     let project = extensions.get::<Caller>().and_then(Caller::project);
     let status = response.status().as_u16();

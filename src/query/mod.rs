@@ -56,10 +56,33 @@ impl Column {
         }
     }
 
+    /// What its values are.
+    pub const fn kind(self) -> ColumnKind {
+        match self {
+            Self::Checksum | Self::ContainerFormat | Self::DiskFormat | Self::Name | Self::Owner | Self::Status => {
+                ColumnKind::Text
+            }
+            Self::MinDisk | Self::MinRam | Self::Size | Self::VirtualSize => ColumnKind::Whole,
+            Self::CreatedAt | Self::DeletedAt | Self::UpdatedAt => ColumnKind::Time,
+            Self::Protected => ColumnKind::Flag,
+            Self::Id => ColumnKind::Id,
+        }
+    }
+
     /// Whether rows may hold null here; null sorts as the smallest value.
     pub const fn is_nullable(self) -> bool {
         !matches!(self, Self::CreatedAt | Self::Id | Self::MinDisk | Self::MinRam | Self::Protected | Self::Status)
     }
+}
+
+/// What the values of a column are; each has its variant of [`Value`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    Text,
+    Whole,
+    Flag,
+    Time,
+    Id,
 }
 
 /// A value to compare a column with. Text holds no NUL, which PostgreSQL could not take.
@@ -106,7 +129,7 @@ pub struct ImageQuery {
     pub filters: Vec<Filter>,
     /// Live properties that an image must have with just these values.
     pub properties: BTreeMap<String, String>,
-    /// `is_public`; what it means depends on the caller. `None` where absent or `none`.
+    /// What it means depends on the caller.
     pub is_public: IsPublic,
     pub sort_key: Column,
     pub sort_dir: Direction,

@@ -21,7 +21,7 @@ pub struct Limits {
 
 /// A value that a parameter does not take: a 400.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("The value '{}' of {parameter} is not accepted; it takes {accepted}.", shortened(value))]
+#[error("The value '{}' of {} is not accepted; it takes {accepted}.", shortened(value), shortened(parameter))]
 pub struct QueryError {
     pub parameter: String,
     pub value: String,
@@ -88,10 +88,11 @@ pub fn parse(query: &str, limits: Limits) -> Result<ImageQuery, QueryError> {
             accepted: parameter.kind.accepted(),
         };
         if parameter.kind == Kind::Property {
-            for (name, value) in &pairs {
-                let Some(property) = name.strip_prefix(parameter.name) else { continue };
-                if name.contains('\0') || value.contains('\0') {
-                    return Err(refused(name, value));
+            let named = pairs.iter().filter_map(|(name, value)| Some((name.strip_prefix(parameter.name)?, value)));
+            let last: BTreeMap<&str, &String> = named.collect();
+            for (property, value) in last {
+                if property.contains('\0') || value.contains('\0') {
+                    return Err(refused(&format!("{}{property}", parameter.name), value));
                 }
                 read.properties.insert(property.to_owned(), value.clone());
             }
@@ -110,7 +111,8 @@ impl ImageQuery {
             Kind::Whole(column, bound) => self.filter(column, whole_test(bound, whole(value)?)),
             Kind::Flag(column) => self.filter(column, Test::Equal(Value::Flag(flag(value)?))),
             Kind::Since(column) => self.filter(column, Test::AtLeast(Value::Time(Timestamp::parse(value)?))),
-            Kind::Property => unreachable!("properties have many names and are read by parse"),
+            // Properties have many names; `parse` reads them.
+            Kind::Property => {}
             Kind::IsPublic => {
                 self.is_public = match flag(value) {
                     Some(true) => IsPublic::True,
@@ -318,7 +320,8 @@ mod tests {
         let sorted = parsed("sort_key=disk_format&sort_dir=asc&marker=3c3d1d01-b48a-4639-8a88-08be3b9b5d78");
         assert_eq!((sorted.sort_key, sorted.sort_dir), (Column::DiskFormat, Direction::Asc));
         assert_eq!(sorted.marker, Some(Uuid::from_u128(0x3c3d1d01_b48a_4639_8a88_08be3b9b5d78)));
-        let properties = parsed("property-a=1&property-%E9%95%9C=x+y&property-a=2&property-=&property_b=3").properties;
+        let properties =
+            parsed("property-a=%00&property-%E9%95%9C=x+y&property-a=2&property-=&property_b=3").properties;
         let expected = [("", ""), ("a", "2"), ("镜", "x y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(properties, BTreeMap::from(expected));
     }

@@ -14,24 +14,33 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use sha2::{Digest as _, Sha256};
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
 
-use super::{Target, said};
+use super::{Target, is_passing, said};
 
-/// The schema's migrations: number, name, and text for SQLite and for PostgreSQL.
+/// A migration of the schema.
+struct Step {
+    number: i64,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
 macro_rules! schema {
     ($($number:literal $name:literal),+ $(,)?) => {
-        [$((
-            $number,
-            $name,
-            include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
-            include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
-        )),+]
+        [$(Step {
+            number: $number,
+            name: $name,
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+            postgres: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+        }),+]
     };
 }
 
-const SCHEMA: [(i64, &str, &str, &str); 2] = schema![1 "0001_images", 2 "0002_indexes"];
+/// Every file of `migrations/sqlite` and `migrations/postgres`.
+const SCHEMA: [Step; 2] = schema![1 "0001_images", 2 "0002_indexes"];
 
 /// Any constant that no other program locks by; the bytes of "glimpse".
 const ADVISORY_LOCK: i64 = 0x67_6c69_6d70_7365;
@@ -48,7 +57,9 @@ impl Target {
             Self::Sqlite(options) => {
                 // Another process may be seeding for as long as it takes.
                 let patient = options.clone().create_if_missing(true).busy_timeout(Duration::from_hours(1));
-                migrate(SqliteConnection::connect_with(&patient).await?, &seeds).await
+                let mut connection = SqliteConnection::connect_with(&patient).await?;
+                write_ahead(&mut connection).await?;
+                migrate(connection, &seeds).await
             }
             Self::Postgres(options) => migrate(PgConnection::connect_with(options).await?, &seeds).await,
         }
@@ -66,11 +77,25 @@ impl Target {
     }
 }
 
+/// Turns the write-ahead log on, with which readers never wait for a writer; the file remembers it.
+async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    loop {
+        // SQLite does not wait here for another process that does the same: it is locked at once.
+        match sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await {
+            Ok(_) => return Ok(()),
+            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_passing(&code)) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => bail!("The SQLite database cannot be written: {}.", said(&error)),
+        }
+    }
+}
+
 async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Result<()> {
     let mut transaction = connection.begin_alone().await?;
     C::bring_schema(&mut transaction).await.map_err(|error| match error {
         MigrateError::VersionMissing(number) => too_new(number),
-        error => anyhow::Error::new(error).context("The schema could not be brought up to date"),
+        error => anyhow!("The schema could not be brought up to date: {error}."),
     })?;
     let recorded = C::recorded(&mut transaction).await?;
     transaction.commit().await?;
@@ -94,13 +119,11 @@ async fn check_schema<C: Seedable>(mut connection: C) -> anyhow::Result<()> {
         .list_applied_migrations("_sqlx_migrations")
         .await
         .context("The database has no Glimpse schema; `glimpse migrate` makes it")?;
-    if let Some(unknown) = applied.iter().find(|applied| SCHEMA.iter().all(|(number, ..)| *number != applied.version)) {
+    if let Some(unknown) = applied.iter().find(|applied| SCHEMA.iter().all(|step| step.number != applied.version)) {
         return Err(too_new(unknown.version));
     }
-    if let Some((_, name, ..)) =
-        SCHEMA.iter().find(|(number, ..)| applied.iter().all(|applied| applied.version != *number))
-    {
-        bail!("The database's schema is too old: it lacks {name}; `glimpse migrate` brings it up to date.");
+    if let Some(step) = SCHEMA.iter().find(|step| applied.iter().all(|applied| applied.version != step.number)) {
+        bail!("The database's schema is too old: it lacks {}; `glimpse migrate` brings it up to date.", step.name);
     }
     Ok(connection.close().await?)
 }
@@ -126,7 +149,7 @@ const RECORD: &str = "INSERT INTO seed_migrations (number, name, checksum) VALUE
 
 impl Seedable for SqliteConnection {
     async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
-        migrator(|(.., sqlite, _)| sqlite).run(&mut **transaction).await
+        migrator(|step| step.sqlite).run(&mut **transaction).await
     }
 
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
@@ -160,18 +183,20 @@ impl Seedable for SqliteConnection {
         let ended = committed.load(Ordering::Relaxed) || (run.is_ok() && rolled_back.load(Ordering::Relaxed));
         ensure!(!ended, seed.named(ENDS_TRANSACTION));
         run.map_err(|error| anyhow!(seed.named(&format!("fails: {}", said(&error)))))?;
-        sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum).execute(&mut **transaction).await?;
-        Ok(())
+        let record = sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum);
+        let recorded = record.execute(&mut **transaction).await;
+        recorded.map(drop).map_err(|error| anyhow!(seed.named(&format!("cannot be recorded: {}", said(&error)))))
     }
 }
 
 impl Seedable for PgConnection {
     async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
-        migrator(|(.., postgres)| postgres).run(&mut **transaction).await
+        migrator(|step| step.postgres).run(&mut **transaction).await
     }
 
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
-        let mut transaction = self.begin().await?;
+        // Each statement must see what was committed while it waited for the lock.
+        let mut transaction = self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
         Ok(transaction)
     }
@@ -182,29 +207,34 @@ impl Seedable for PgConnection {
 
     async fn apply_seed(transaction: &mut Transaction<'_, Self::Database>, seed: &Seed) -> anyhow::Result<()> {
         let text = seed.read()?;
+        let failed = |error: sqlx::Error| anyhow!(seed.named(&format!("fails: {}", said(&error))));
+        let give = sqlx::query("SELECT set_config('glimpse.seed', $1, TRUE)").bind(text);
+        give.execute(&mut **transaction).await.map_err(failed)?;
         // Inside EXECUTE no statement can begin or end a transaction.
-        sqlx::query("SELECT set_config('glimpse.seed', $1, TRUE)").bind(text).execute(&mut **transaction).await?;
         let run = sqlx::raw_sql("DO $$ BEGIN EXECUTE current_setting('glimpse.seed'); END $$")
             .execute(&mut **transaction)
             .await;
         run.map_err(|error| {
             let message = said(&error);
-            let reason = if message.contains("EXECUTE of transaction commands") {
-                ENDS_TRANSACTION.to_owned()
-            } else {
-                format!("fails: {message}")
-            };
+            // PostgreSQL's words depend on its language; the code is "feature not supported".
+            let unsupported =
+                error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "0A000");
+            let hint = if unsupported { "; each seed runs in a transaction of its own, whole" } else { "" };
+            let reason = format!("fails: {message}{hint}");
             anyhow!(seed.named(&reason))
         })?;
-        sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum).execute(&mut **transaction).await?;
-        Ok(())
+        // What the seed has set, such as a search path, is not for the next one.
+        let reset = sqlx::raw_sql("SET SESSION AUTHORIZATION DEFAULT; RESET ALL").execute(&mut **transaction).await;
+        reset.map_err(failed)?;
+        let record = sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum);
+        let recorded = record.execute(&mut **transaction).await;
+        recorded.map(drop).map_err(|error| anyhow!(seed.named(&format!("cannot be recorded: {}", said(&error)))))
     }
 }
 
-fn migrator(text: impl Fn(&(i64, &str, &'static str, &'static str)) -> &'static str) -> Migrator {
-    let migrations = SCHEMA.iter().map(|entry| {
-        let (number, name, ..) = *entry;
-        Migration::new(number, name.into(), MigrationType::Simple, text(entry).into_sql_str(), false)
+fn migrator(text: impl Fn(&Step) -> &'static str) -> Migrator {
+    let migrations = SCHEMA.iter().map(|step| {
+        Migration::new(step.number, step.name.into(), MigrationType::Simple, text(step).into_sql_str(), false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     // The transaction around it is taken by one process at a time.
@@ -243,7 +273,10 @@ impl Seed {
                 continue;
             }
             let Some((number, name)) = number_and_name(&file) else {
-                bail!("The seed {file} in {} is not named NUMBER_name.sql, such as 0001_demo.sql.", folder.display());
+                bail!(
+                    "The seed {file} in {} is not named NUMBER_name.sql in ASCII without blanks, such as 0001_demo.sql.",
+                    folder.display()
+                );
             };
             let bytes = fs::read(&path).with_context(|| format!("The seed {file} cannot be read"))?;
             seeds.push(Self { number, name, checksum: checksum(&bytes), file, path });
@@ -301,4 +334,22 @@ fn checksum(bytes: &[u8]) -> String {
         write!(hex, "{byte:02x}").expect("a String takes all that is written");
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::SCHEMA;
+
+    #[test]
+    fn every_migration_is_embedded() {
+        for engine in ["sqlite", "postgres"] {
+            let folder = format!("{}/migrations/{engine}", env!("CARGO_MANIFEST_DIR"));
+            let files = fs::read_dir(folder).expect("a folder of migrations").map(|entry| entry.expect("an entry"));
+            let files: BTreeSet<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+            assert_eq!(files, SCHEMA.iter().map(|step| format!("{}.sql", step.name)).collect(), "{engine}");
+        }
+    }
 }

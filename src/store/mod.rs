@@ -11,16 +11,17 @@ use std::future::Future;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use serde::Deserialize;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{
     ConnectOptions as _, Connection as _, Database, PgConnection, Postgres, QueryBuilder, Row as _, Sqlite,
     SqliteConnection,
 };
 use thiserror::Error;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use sql::Dialect;
@@ -57,12 +58,12 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// PostgreSQL: lost connections (08), out of resources (53), operator intervention such as a
-/// shutdown or a cancelled statement (57). SQLite: busy (5) or locked (6), interrupted (9), their
+/// PostgreSQL: lost connections (08), conflicts such as with the recovery of a standby (40), out
+/// of resources (53), operator intervention such as a shutdown or a cancelled statement (57). SQLite: busy (5) or locked (6), interrupted (9), their
 /// extended codes keeping these in the lowest byte.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
-        return ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+        return ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9))
 }
@@ -78,14 +79,17 @@ pub struct Page {
 
 impl Page {
     /// Takes the first `limit` of the documents that `joined` holds, one a line.
-    fn new(joined: Option<&str>, limit: u32) -> Result<Self, StoreError> {
+    ///
+    /// Bytes, because SQLite stores any as text that an SQL cast says are text; those that are no
+    /// UTF-8 are shown as U+FFFD.
+    fn new(joined: Option<&[u8]>, limit: u32) -> Result<Self, StoreError> {
         #[derive(Deserialize)]
         struct Identified {
             id: Uuid,
         }
 
         let limit = usize::try_from(limit).expect("a page fits in memory");
-        let joined = joined.unwrap_or_default();
+        let joined = String::from_utf8_lossy(joined.unwrap_or_default());
         let mut json = String::with_capacity(joined.len() + 16);
         json.push_str("{\"images\":[");
         let mut documents = joined.lines();
@@ -110,6 +114,23 @@ impl Page {
     }
 }
 
+/// What may follow the `?` in a URL of PostgreSQL.
+const PARAMETERS: [&str; 13] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// Where the catalog lies: `DATABASE_URL`, understood.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -126,15 +147,13 @@ pub struct Patience {
     pub acquire: Duration,
     /// The longest time that one query may run.
     pub query: Duration,
-    /// The longest wait for the database at the start.
-    pub connect: Duration,
 }
 
 impl Target {
     /// Reads `sqlite://PATH` or `postgres://...`.
     ///
     /// # Errors
-    /// A sentence that names `DATABASE_URL` and what it takes, and shows nothing but the scheme.
+    /// A sentence that names `DATABASE_URL` and what it takes; nothing that could be a secret.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
         const ACCEPTED: &str = "it takes sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -149,11 +168,10 @@ impl Target {
                          {ACCEPTED}."
                     );
                 }
-                // Readers never wait for a writer (WAL); a power cut may lose the last
-                // transactions but never breaks the file (NORMAL).
+                // A power cut may lose the last transactions but never breaks the file (NORMAL).
                 Ok(Self::Sqlite(
                     options
-                        .journal_mode(SqliteJournalMode::Wal)
+                        .create_if_missing(false)
                         .synchronous(SqliteSynchronous::Normal)
                         .busy_timeout(Duration::from_secs(5))
                         .foreign_keys(true)
@@ -161,11 +179,17 @@ impl Target {
                 ))
             }
             "postgres" | "postgresql" => {
+                // The library ignores what it does not know, and logs it with its value.
+                let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+                let names = parameters.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+                if let Some(unknown) = names.into_iter().find(|name| !name.is_empty() && !PARAMETERS.contains(name)) {
+                    bail!("DATABASE_URL has the parameter {unknown}; it takes {}.", PARAMETERS.join(", "));
+                }
                 let options = PgConnectOptions::from_str(url)
                     .map_err(|_| anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}."))?;
                 Ok(Self::Postgres(options.application_name("glimpse").disable_statement_logging()))
             }
-            _ => bail!("The value of DATABASE_URL, '{scheme}...', is not accepted; {ACCEPTED}."),
+            _ => bail!("The value of DATABASE_URL is not accepted; {ACCEPTED}."),
         }
     }
 
@@ -192,7 +216,12 @@ impl Target {
                 loop {
                     let tried = tokio::time::timeout_at(deadline.into(), PgConnection::connect_with(options)).await;
                     let error = match tried {
-                        Ok(Ok(connection)) => return Ok(connection.close().await?),
+                        Ok(Ok(mut connection)) => {
+                            let encoding: String =
+                                sqlx::query_scalar("SHOW server_encoding").fetch_one(&mut connection).await?;
+                            ensure!(encoding == "UTF8", "The database's encoding is {encoding}; it must be UTF8.");
+                            return Ok(connection.close().await?);
+                        }
                         Ok(Err(error)) => error,
                         Err(_) => bail!("PostgreSQL at {place} did not answer within {connect:?} (CONNECT_TIMEOUT)."),
                     };
@@ -231,17 +260,29 @@ impl Target {
                 )
             }
             Self::Postgres(options) => {
-                let milliseconds = patience.query.as_millis();
+                // JIT compiles for seconds what then runs for milliseconds.
+                let settings =
+                    [("statement_timeout", patience.query.as_millis().to_string()), ("jit", "off".to_owned())];
                 Pool::Postgres(
                     PgPoolOptions::new()
                         .max_connections(patience.connections.unwrap_or(10))
                         .acquire_timeout(patience.acquire)
                         .test_before_acquire(false)
-                        .connect_lazy_with(options.options([("statement_timeout", milliseconds.to_string())])),
+                        // One that has rested may have been ended meanwhile, as by a restart of
+                        // the database; one in constant use is not worth the round trip.
+                        .before_acquire(|connection, metadata| {
+                            Box::pin(async move {
+                                if metadata.idle_for > Duration::from_secs(1) {
+                                    connection.ping().await?;
+                                }
+                                Ok(true)
+                            })
+                        })
+                        .connect_lazy_with(options.options(settings)),
                 )
             }
         };
-        Store { pool, patience }
+        Store { pool, patience, closing: watch::Sender::new(false) }
     }
 }
 
@@ -250,20 +291,27 @@ enum Pool {
     Postgres(PgPool),
 }
 
-/// Runs one body on a connection of either engine, within `QUERY_TIMEOUT`; in the body the type
-/// named after the connection is the engine.
+/// Runs one body on a connection of either engine; in the body the type named after the
+/// connection is the engine. Gives up when the query's time is over or the store is closing.
 macro_rules! with_connection {
     ($store:ident, |$connection:ident: $engine:ident| $body:expr) => {
         match &$store.pool {
             Pool::Sqlite(pool) => {
                 type $engine = Sqlite;
-                let mut $connection = acquire::<$engine>(pool).await?;
-                $store.within_the_time(async { $body }).await
+                let work = async {
+                    let mut $connection = acquire::<$engine>(pool).await?;
+                    interrupt_after(&mut $connection, $store.patience.query).await?;
+                    $body
+                };
+                $store.unless_closing(work).await
             }
             Pool::Postgres(pool) => {
                 type $engine = Postgres;
-                let mut $connection = acquire::<$engine>(pool).await?;
-                $store.within_the_time(async { $body }).await
+                let work = async {
+                    let mut $connection = acquire::<$engine>(pool).await?;
+                    within($store.patience.query, async { $body }).await
+                };
+                $store.unless_closing(work).await
             }
         }
     };
@@ -273,6 +321,7 @@ macro_rules! with_connection {
 pub struct Store {
     pool: Pool,
     patience: Patience,
+    closing: watch::Sender<bool>,
 }
 
 impl Store {
@@ -294,7 +343,7 @@ impl Store {
             let mut sql = QueryBuilder::<Engine>::default();
             sql::push_page(&mut sql, query, view, after.as_ref(), projection);
             let row = sql.build().fetch_one(&mut *connection).await?;
-            Page::new(row.try_get(0)?, query.limit)
+            Page::new(row.try_get_unchecked(0)?, query.limit)
         })
     }
 
@@ -303,7 +352,10 @@ impl Store {
     /// # Errors
     /// Where it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        with_connection!(self, |connection: Engine| Ok(connection.ping().await?))
+        with_connection!(self, |connection: Engine| {
+            sqlx::query("SELECT 1").execute(&mut *connection).await?;
+            Ok(())
+        })
     }
 
     /// How the engine would run the page of a query, one step a line, in its own words.
@@ -319,6 +371,11 @@ impl Store {
         })
     }
 
+    /// Ends all work that still runs, each with [`StoreError::Unavailable`].
+    pub fn give_up(&self) {
+        self.closing.send_replace(true);
+    }
+
     /// Closes the connections, after those in use have come back.
     pub async fn close(&self) {
         match &self.pool {
@@ -327,13 +384,28 @@ impl Store {
         }
     }
 
-    /// Gives up on work that takes longer than `QUERY_TIMEOUT`.
-    async fn within_the_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let longest = self.patience.query;
-        tokio::time::timeout(longest, work)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {longest:?} (QUERY_TIMEOUT)"))))
+    async fn unless_closing<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            biased;
+            done = work => done,
+            _ = closing.wait_for(|closing| *closing) => Err(StoreError::Unavailable("the server is stopping".to_owned())),
+        }
     }
+}
+
+/// Lets SQLite itself end whatever runs on the connection after `longest`.
+async fn interrupt_after(connection: &mut SqliteConnection, longest: Duration) -> Result<(), StoreError> {
+    let deadline = Instant::now() + longest;
+    // Asked for every thousand steps of its machine, some ten microseconds of work.
+    connection.lock_handle().await?.set_progress_handler(1000, move || Instant::now() < deadline);
+    Ok(())
+}
+
+/// Gives up after `longest`; PostgreSQL's own `statement_timeout` ends the query there.
+async fn within<T>(longest: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError::Unavailable(format!("no answer within {longest:?} (QUERY_TIMEOUT)")));
+    tokio::time::timeout(longest, work).await.unwrap_or_else(late)
 }
 
 /// Takes a connection of the pool. Whatever keeps it from being had, a later try may have it.
@@ -355,4 +427,19 @@ fn said(error: &sqlx::Error) -> String {
         }
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_passing;
+
+    #[test]
+    fn what_may_pass_is_told_by_its_code() {
+        for code in ["08006", "40001", "53300", "57014", "57P01", "5", "261", "6", "9"] {
+            assert!(is_passing(code), "{code}");
+        }
+        for code in ["42P01", "22021", "XX000", "55000", "1", "11", "26"] {
+            assert!(!is_passing(code), "{code}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use chrono::NaiveDateTime;
 use sqlx::{Database, Postgres, QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
-use crate::query::{Column, Direction, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
+use crate::query::{Column, ColumnKind, Direction, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
 use crate::timestamp::Timestamp;
 
 /// What differs between the engines' SQL.
@@ -45,13 +45,14 @@ impl Dialect for Sqlite {
             let text: Option<&str> = row.try_get(column)?;
             Ok(text.and_then(Timestamp::parse).map(Value::Time))
         };
-        let key = match sort_key {
-            Column::CreatedAt | Column::UpdatedAt => time("key")?,
-            Column::Id => Some(Value::Id(id)),
-            Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
-            _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
+        let key = match sort_key.kind() {
+            ColumnKind::Time => time("key")?,
+            ColumnKind::Id => Some(Value::Id(id)),
+            ColumnKind::Whole => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
+            ColumnKind::Flag => row.try_get::<Option<bool>, _>("key")?.map(Value::Flag),
+            ColumnKind::Text => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
         };
-        Ok(Position { key, created_at: time("created_at")?.ok_or(sqlx::Error::RowNotFound)?, id })
+        Ok(Position { key, created_at: time("created_at")?.ok_or(sqlx::Error::RowNotFound)?, id: Value::Id(id) })
     }
 
     const BRIEF_DOCUMENT: &str = "json_object('name', name, 'container_format', container_format, \
@@ -77,19 +78,20 @@ impl Dialect for Postgres {
 
     fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position> {
         let time = |time: NaiveDateTime| Value::Time(time.into());
-        let key = match sort_key {
-            Column::CreatedAt | Column::UpdatedAt => row.try_get::<Option<NaiveDateTime>, _>("key")?.map(time),
-            Column::Id => Some(Value::Id(id)),
-            Column::Size => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
-            _ => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
+        let key = match sort_key.kind() {
+            ColumnKind::Time => row.try_get::<Option<NaiveDateTime>, _>("key")?.map(time),
+            ColumnKind::Id => Some(Value::Id(id)),
+            ColumnKind::Whole => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
+            ColumnKind::Flag => row.try_get::<Option<bool>, _>("key")?.map(Value::Flag),
+            ColumnKind::Text => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
         };
-        Ok(Position { key, created_at: time(row.try_get("created_at")?), id })
+        Ok(Position { key, created_at: time(row.try_get("created_at")?), id: Value::Id(id) })
     }
 
     const BRIEF_DOCUMENT: &str = "(SELECT row_to_json(brief) FROM (SELECT name, container_format, \
         disk_format, checksum, id, size) AS brief)::text";
 
-    const PROPERTIES: &str = "json_each_text(properties)";
+    const PROPERTIES: &str = "json_each_text(properties) AS property";
 
     const EXPLAIN: &str = "EXPLAIN ";
 
@@ -109,13 +111,14 @@ pub struct Position {
     /// The value of the sort key; `None` for null.
     pub key: Option<Value>,
     pub created_at: Value,
-    pub id: Uuid,
+    pub id: Value,
 }
 
 /// One row with one text: the documents of the page and of one image more, separated by line
 /// feeds, which JSON text cannot hold; null where nothing matches.
 ///
-/// The engine joins them because the cost of a page follows its cells and round trips.
+/// The engine joins them because the cost of a page follows its cells and round trips. Both
+/// engines feed an aggregate in the order of its subquery, and a UNION ALL in that of its parts.
 pub fn push_page<DB: Dialect>(
     sql: &mut QueryBuilder<DB>,
     query: &ImageQuery,
@@ -123,20 +126,50 @@ pub fn push_page<DB: Dialect>(
     after: Option<&Position>,
     projection: Projection,
 ) {
-    sql.push("SELECT string_agg(document, '\n') FROM (SELECT ");
+    sql.push("SELECT string_agg(document, '\n') FROM (");
+    match parts(query, after).as_slice() {
+        [part] => push_part(sql, query, view, part, projection),
+        parts => {
+            for (index, part) in parts.iter().enumerate() {
+                sql.push(if index > 0 { " UNION ALL SELECT document FROM (" } else { "SELECT document FROM (" });
+                push_part(sql, query, view, part, projection);
+                sql.push(") AS part");
+            }
+            sql.push(" LIMIT ");
+            DB::push_value(sql, &Value::Whole(i64::from(query.limit) + 1));
+        }
+    }
+    sql.push(") AS page");
+}
+
+/// The rows of a page that one range of an index holds, in order.
+fn push_part<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    query: &ImageQuery,
+    view: &View,
+    part: &Part,
+    projection: Projection,
+) {
+    sql.push("SELECT ");
     sql.push(match projection {
         Projection::Detail => "document",
         Projection::Brief => DB::BRIEF_DOCUMENT,
     });
     sql.push(" AS document FROM images WHERE ");
     push_predicate(sql, query, &view.listed);
-    if let Some(position) = after {
-        push_after(sql, query, position);
+    match part.key {
+        Key::Any => {}
+        Key::Null => {
+            sql.push(" AND ").push(query.sort_key.name()).push(" IS NULL");
+        }
+        Key::NotNull => {
+            sql.push(" AND ").push(query.sort_key.name()).push(" IS NOT NULL");
+        }
     }
+    push_beyond(sql, query.sort_dir, &part.beyond);
     push_order(sql, query);
     sql.push(" LIMIT ");
     DB::push_value(sql, &Value::Whole(i64::from(query.limit) + 1));
-    sql.push(") AS page");
 }
 
 /// The sort key, creation and id of the query's marker, if the view lets the caller name it.
@@ -166,6 +199,8 @@ pub fn push_marker<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, 
 /// The one place that compiles what a query asks for, in a fixed order: like queries give like
 /// text, so that prepared statements are used again.
 fn push_predicate<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, scope: &Scope) {
+    // Taken apart whole, so that a new field does not compile until it is thought of here.
+    let ImageQuery { filters, properties, is_public: _, sort_key: _, sort_dir: _, limit: _, marker: _ } = query;
     push_scope(sql, scope);
     match query.liveness() {
         Liveness::Any => {}
@@ -178,16 +213,24 @@ fn push_predicate<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, s
             sql.push(")");
         }
     }
-    for filter in &query.filters {
+    for filter in filters {
         sql.push(" AND ");
         push_filter(sql, filter);
     }
-    for (name, value) in &query.properties {
-        sql.push(" AND EXISTS (SELECT 1 FROM ").push(DB::PROPERTIES).push(" AS property WHERE key = ");
+    // One look at the object for all: names are unique, so that the matches can be counted.
+    for (index, (name, value)) in properties.iter().enumerate() {
+        if index == 0 {
+            sql.push(" AND (SELECT count(*) FROM ").push(DB::PROPERTIES).push(" WHERE (key, value) IN (VALUES (");
+        } else {
+            sql.push("), (");
+        }
         DB::push_value(sql, &Value::Text(name.clone()));
-        sql.push(" AND value = ");
+        sql.push(", ");
         DB::push_value(sql, &Value::Text(value.clone()));
-        sql.push(")");
+    }
+    if let Some(count) = i64::try_from(properties.len()).ok().filter(|count| *count > 0) {
+        sql.push("))) = ");
+        DB::push_value(sql, &Value::Whole(count));
     }
 }
 
@@ -275,48 +318,60 @@ fn order(sort_key: Column) -> Vec<Column> {
     }
 }
 
-/// The rows strictly after a position in the query's order.
-fn push_after<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, position: &Position) {
-    let key = query.sort_key;
-    match (&position.key, query.sort_dir) {
-        (Some(_), Direction::Desc) if key.is_nullable() => {
-            sql.push(" AND (");
-            push_beyond(sql, query, &order(key), position);
-            sql.push(" OR ").push(key.name()).push(" IS NULL)");
-        }
-        (Some(_), _) => {
-            sql.push(" AND ");
-            push_beyond(sql, query, &order(key), position);
-        }
-        (None, Direction::Asc) => {
-            sql.push(" AND (").push(key.name()).push(" IS NOT NULL OR ");
-            push_beyond(sql, query, &[Column::CreatedAt, Column::Id], position);
-            sql.push(")");
-        }
-        (None, Direction::Desc) => {
-            sql.push(" AND ").push(key.name()).push(" IS NULL AND ");
-            push_beyond(sql, query, &[Column::CreatedAt, Column::Id], position);
-        }
+/// A part of what comes after a marker that an index finds without passing over other rows.
+struct Part<'a> {
+    key: Key,
+    /// Columns and values that the rows are strictly beyond, in the direction of the order.
+    beyond: Vec<(Column, &'a Value)>,
+}
+
+/// Which values of the sort key a part holds.
+enum Key {
+    Any,
+    Null,
+    NotNull,
+}
+
+/// The rows strictly after a position, in parts that follow each other. No comparison with a
+/// value finds nulls, which are the smallest values, so that they are a part of their own.
+fn parts<'a>(query: &ImageQuery, after: Option<&'a Position>) -> Vec<Part<'a>> {
+    let Some(position) = after else { return vec![Part { key: Key::Any, beyond: Vec::new() }] };
+    let ties = vec![(Column::CreatedAt, &position.created_at), (Column::Id, &position.id)];
+    let Some(key) = &position.key else {
+        let nulls = Part { key: Key::Null, beyond: ties };
+        return match query.sort_dir {
+            Direction::Asc => vec![nulls, Part { key: Key::NotNull, beyond: Vec::new() }],
+            Direction::Desc => vec![nulls],
+        };
+    };
+    let beyond = match query.sort_key {
+        Column::Id => vec![(Column::Id, &position.id)],
+        Column::CreatedAt => ties,
+        column => [(column, key)].into_iter().chain(ties).collect(),
+    };
+    let values = Part { key: Key::Any, beyond };
+    match query.sort_dir {
+        Direction::Desc if query.sort_key.is_nullable() => vec![values, Part { key: Key::Null, beyond: Vec::new() }],
+        Direction::Asc | Direction::Desc => vec![values],
     }
 }
 
-/// A row comparison of `columns` with the position, in the query's direction.
-fn push_beyond<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, columns: &[Column], position: &Position) {
-    sql.push("(").push(columns.iter().map(|column| column.name()).collect::<Vec<_>>().join(", ")).push(")");
-    sql.push(match query.sort_dir {
-        Direction::Asc => " > (",
-        Direction::Desc => " < (",
+/// A row comparison, which an index on these columns answers.
+fn push_beyond<DB: Dialect>(sql: &mut QueryBuilder<DB>, direction: Direction, beyond: &[(Column, &Value)]) {
+    if beyond.is_empty() {
+        return;
+    }
+    let columns: Vec<&str> = beyond.iter().map(|(column, _)| column.name()).collect();
+    sql.push(" AND (").push(columns.join(", "));
+    sql.push(match direction {
+        Direction::Asc => ") > (",
+        Direction::Desc => ") < (",
     });
-    for (index, column) in columns.iter().enumerate() {
+    for (index, (_, value)) in beyond.iter().enumerate() {
         if index > 0 {
             sql.push(", ");
         }
-        match (column, &position.key) {
-            (Column::Id, _) => DB::push_value(sql, &Value::Id(position.id)),
-            (Column::CreatedAt, _) => DB::push_value(sql, &position.created_at),
-            (_, Some(key)) => DB::push_value(sql, key),
-            (_, None) => unreachable!("a null key is not compared"),
-        }
+        DB::push_value(sql, value);
     }
     sql.push(")");
 }
@@ -330,14 +385,13 @@ mod tests {
         parse(query, Limits { default: 25, max: 1000 }).unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
-    /// The predicate and order of a page of everything, on SQLite and on PostgreSQL.
+    /// The predicate and order of a page, on SQLite and on PostgreSQL; its parts follow each other.
     fn compiled(text: &str, scope: Scope, after: Option<&Position>) -> [String; 2] {
         fn page<DB: Dialect>(query: &ImageQuery, view: &View, after: Option<&Position>) -> String {
             let mut sql = QueryBuilder::<DB>::default();
             push_page(&mut sql, query, view, after, Projection::Detail);
-            let sql = sql.sql().as_str().to_owned();
-            let body = sql
-                .strip_prefix("SELECT string_agg(document, '\n') FROM (SELECT document AS document FROM images WHERE ");
+            let sql = sql.sql().as_str().replace("SELECT document AS document FROM images WHERE ", "");
+            let body = sql.strip_prefix("SELECT string_agg(document, '\n') FROM (");
             let body = body.and_then(|body| body.strip_suffix(") AS page")).expect("every page has this frame");
             body.to_owned()
         }
@@ -390,15 +444,12 @@ mod tests {
     #[test]
     fn properties_are_looked_up_by_name_and_value() {
         let [sqlite, postgres] = compiled("property-b=2&property-a=1", Scope::All, None);
-        let each = |properties: &str, name: &str, value: &str| {
-            format!(
-                " AND EXISTS (SELECT 1 FROM {properties}(properties) AS property WHERE key = {name} AND value = {value})"
-            )
-        };
-        let twice = each("json_each", "?", "?").repeat(2);
-        assert_eq!(sqlite, format!("{LIVE}{twice} {NEWEST} ?"));
-        let (a, b) = (each("json_each_text", "$1", "$2"), each("json_each_text", "$3", "$4"));
-        assert_eq!(postgres, format!("{LIVE}{a}{b} {NEWEST} $5"));
+        let count = |properties: &str| format!("{LIVE} AND (SELECT count(*) FROM {properties} WHERE (key, value) IN ");
+        let expected =
+            count("json_each(properties)") + "(VALUES (?, ?), (?, ?))) = ? ORDER BY created_at DESC, id DESC LIMIT ?";
+        assert_eq!(sqlite, expected);
+        let expected = count("json_each_text(properties) AS property") + "(VALUES ($1, $2), ($3, $4))) = $5";
+        assert_eq!(postgres, format!("{expected} {NEWEST} $6"));
     }
 
     #[test]
@@ -423,7 +474,7 @@ mod tests {
         let after = |key: Option<Value>| Position {
             key,
             created_at: Value::Time(Timestamp::parse("2016").expect("a time")),
-            id: Uuid::nil(),
+            id: Value::Id(Uuid::nil()),
         };
         let ascending = "ORDER BY name ASC NULLS FIRST, created_at ASC, id ASC LIMIT";
         let descending = "ORDER BY name DESC NULLS LAST, created_at DESC, id DESC LIMIT";
@@ -438,12 +489,18 @@ mod tests {
             (
                 "sort_key=name",
                 name("a"),
-                format!("((name, created_at, id) < ($1, $2, $3) OR name IS NULL) {descending} $4"),
+                format!(
+                    "SELECT document FROM ({LIVE} AND (name, created_at, id) < ($1, $2, $3) {descending} $4) AS part \
+                     UNION ALL SELECT document FROM ({LIVE} AND name IS NULL {descending} $5) AS part LIMIT $6"
+                ),
             ),
             (
                 "sort_key=name&sort_dir=asc",
                 None,
-                format!("(name IS NOT NULL OR (created_at, id) > ($1, $2)) {ascending} $3"),
+                format!(
+                    "SELECT document FROM ({LIVE} AND name IS NULL AND (created_at, id) > ($1, $2) {ascending} $3) AS part \
+                     UNION ALL SELECT document FROM ({LIVE} AND name IS NOT NULL {ascending} $4) AS part LIMIT $5"
+                ),
             ),
             ("sort_key=name", None, format!("name IS NULL AND (created_at, id) < ($1, $2) {descending} $3")),
             (
@@ -453,7 +510,8 @@ mod tests {
                     .to_owned(),
             ),
         ] {
-            assert_sql(compiled(text, Scope::All, Some(&after(key))), &format!("{LIVE} AND {expected}"));
+            let expected = if expected.starts_with("SELECT") { expected } else { format!("{LIVE} AND {expected}") };
+            assert_sql(compiled(text, Scope::All, Some(&after(key))), &expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What stands around the lists: discovery, health, unknown paths and methods, ids, the end.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
 use serde_json::json;
@@ -64,6 +65,9 @@ fn the_media_type_may_name_the_version() {
     at("/images/detail?limit=x", "v1").refusal(400);
     at("/v1.1/images/detail", "v1").refusal(404);
     at("/images/detail", "v9").refusal(404);
+    for (path, status) in [("/", 300), ("/versions", 200), ("/healthcheck", 200), ("/ready", 200)] {
+        assert_eq!(at(path, "v1").status, status, "{path}");
+    }
 }
 
 #[test]
@@ -122,6 +126,53 @@ fn bodies_are_ignored_and_long_request_lines_refused() {
     line(60_000).refusal(414);
 }
 
+#[test]
+fn what_the_http_library_refuses_has_no_body() {
+    let server = Start::new(Engine::Sqlite).serve();
+    let bad = server.send(&get("/v1.1/images/detail?name=\u{7f}"));
+    assert_eq!((bad.status, bad.body.as_str()), (400, ""));
+    assert_eq!(bad.header("X-Openstack-Request-Id"), None);
+}
+
+/// On PostgreSQL the query waits for a lock; on SQLite it has half a million properties to look at.
+fn a_slow_query_is_ended_and_leaves_its_connection_usable(engine: Engine) {
+    let start = Start::new(engine).argument("migrate");
+    assert!(start.output().status.success());
+    start.database.execute(crate::indexes::fill(engine));
+    let start = Start::on(start.database).set("QUERY_TIMEOUT", "200ms").set("DATABASE_CONNECTIONS", "1");
+    let server = start.set("ACQUIRE_TIMEOUT", "20s").serve();
+    let lock = if engine == Engine::Postgres {
+        Some(server.database().lock("images"))
+    } else {
+        let many: BTreeMap<String, &str> = (0..50).map(|number| (number.to_string(), "x")).collect();
+        server.database().execute(format!("UPDATE images SET properties = '{}'", json!(many)));
+        None
+    };
+    server.get("/v1.1/images/detail?property-a=b").refusal(503);
+    if let Some(lock) = lock {
+        lock.release();
+    }
+    assert_eq!(server.get("/v1.1/images/detail?limit=1").images().len(), 1);
+}
+on_both_engines!(a_slow_query_is_ended_and_leaves_its_connection_usable);
+
+/// PostgreSQL alone lets a test hold a query up: here by a lock on the table.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn requests_that_outlast_the_shutdown_are_answered_before_it_ends() {
+    let start = Start::new(Engine::Postgres).seed("0001_images.sql", image(1).insert());
+    let mut server = start.set("SHUTDOWN_TIMEOUT", "600ms").serve();
+    let mut lock = server.database().lock("images");
+    let mut stream = server.connect();
+    stream.write_all(b"GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
+    lock.wait_for_another();
+    server.signal("TERM");
+    Answer::read(stream, "GET").refusal(503);
+    assert!(server.wait().success());
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+    lock.release();
+}
+
 fn readiness_follows_the_database(engine: Engine) {
     let server = Start::new(engine).seed("0001_images.sql", image(1).insert()).serve();
     assert_eq!(server.get("/ready").status, 200);
@@ -158,7 +209,8 @@ fn a_failing_database_is_a_500_that_says_nothing_of_the_cause(engine: Engine) {
     assert!(!message.contains("images") && !message.contains("table"), "{message}");
     let id = answer.header("X-Openstack-Request-Id").expect("a request id");
     let log = server.log();
-    assert!(log.contains("ERROR") && log.contains("images") && log.contains(id), "{log}");
+    let cause = log.lines().find(|line| line.contains("ERROR")).expect("the cause is logged");
+    assert!(cause.contains("images") && cause.contains(id), "{log}");
 }
 on_both_engines!(a_failing_database_is_a_500_that_says_nothing_of_the_cause);
 

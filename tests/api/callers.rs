@@ -105,6 +105,8 @@ fn without_a_token_nothing_else_is_looked_at(engine: Engine) {
         }
     }
     assert_eq!(server.send(&get("/v1.1/images/detail").method("HEAD")).status, 401);
+    assert_eq!(server.send(&get("/v1.1/images/detail").method("OPTIONS")).status, 200);
+    server.send(&get("/v1.1/nope").method("OPTIONS")).refusal(401);
     for open in ["/", "/versions", "/v1", "/v1.1/", "/healthcheck", "/ready"] {
         assert!(matches!(server.get(open).status, 200 | 300), "{open}");
     }

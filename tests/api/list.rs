@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Answer, Engine, Glimpse, Image, Start, id, image, on_both_engines};
+use crate::support::{Answer, Engine, Glimpse, Image, Start, get, id, image, on_both_engines};
 
 /// A server on a catalog of these images, that asks for no token.
 fn serve(engine: Engine, images: &[Image]) -> Glimpse {
@@ -34,6 +34,9 @@ fn the_documented_example_is_answered_to_the_letter(engine: Engine) {
     let request_id = answer.header("X-Openstack-Request-Id").expect("a request id");
     assert_eq!((&request_id[..4], request_id.len()), ("req-", 40));
     assert_eq!(answer.header("Link"), None);
+    let readme = include_str!("../../README.md");
+    let small = server.get("/v1.1/images/detail?disk_format=qcow2&size_max=20000000");
+    assert!(readme.contains(&format!("\n{}\n", small.body)), "the README shows another answer than {}", small.body);
 }
 on_both_engines!(the_documented_example_is_answered_to_the_letter);
 
@@ -43,9 +46,11 @@ fn json_is_compact_and_escapes_only_what_it_must(engine: Engine) {
     odd.size = Some(i64::MAX);
     let server = serve(engine, &[odd]);
     // Written by hand, with every escape that JSON knows and blanks that it does not need.
-    server.database().execute(
-        r#"UPDATE images SET properties = '{ "\u006bey\/" : "\u00e9\ud83d\ude00\\u0000 \u0001\b" , "null" :null }'"#,
-    );
+    let by_hand = r#"'{ "\u006bey\/" : "\u00e9\ud83d\ude00\\u0000 \u0001\b" , "null" :null }'"#;
+    server.database().execute(format!("UPDATE images SET properties = {by_hand}"));
+    server.database().execute(format!("INSERT INTO images (id, properties) VALUES ('{}', {by_hand})", id(2)));
+    let inserted = server.get("/v1.1/images/detail?limit=1").body;
+    assert!(inserted.contains(r#""properties":{"key/":"é😀\\u0000 \u0001\b","null":null},"size":null}"#), "{inserted}");
     let body = server.get("/v1.1/images/detail").body;
     let name = concat!(r#""name":"\u0001\b\t\n\f\r\u001f"#, "\u{7f}", r#"\"\\/é镜😀"#, "\u{2028}", r#"<&>","#);
     assert!(body.contains(name), "{body}");
@@ -210,6 +215,26 @@ fn a_page_says_whether_more_follow(engine: Engine) {
     list(&format!("?limit=0&{}", marker(9))).refusal(400);
 }
 on_both_engines!(a_page_says_whether_more_follow);
+
+fn a_link_leads_on_for_who_names_the_version_by_media_type(engine: Engine) {
+    let server = serve(engine, &[image(1), image(2), image(3)]);
+    let at = |target: &str| server.send(&get(target).header("Accept", "application/vnd.openstack.images-v1.1"));
+    let first = at("/images/detail?limit=2");
+    assert_eq!(first.names(), ["image-3", "image-2"]);
+    assert_eq!(at(&next(&first).expect("a link")).names(), ["image-1"]);
+}
+on_both_engines!(a_link_leads_on_for_who_names_the_version_by_media_type);
+
+fn text_that_is_no_utf_8_does_not_break_a_page(engine: Engine) {
+    let server = serve(engine, &[image(1)]);
+    if engine == Engine::Sqlite {
+        server.database().execute("UPDATE images SET name = CAST(X'ff61' AS TEXT)");
+        assert_eq!(server.get("/v1.1/images/detail").names(), ["\u{fffd}a"]);
+    } else {
+        assert!(server.database().try_execute("UPDATE images SET name = convert_from('\\xff61', 'UTF8')").is_err());
+    }
+}
+on_both_engines!(text_that_is_no_utf_8_does_not_break_a_page);
 
 fn all_versions_and_both_lists_are_one_api(engine: Engine) {
     let server = Start::new(engine).seed("0001_demo.sql", demo_seed()).serve();

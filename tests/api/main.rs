@@ -20,7 +20,7 @@ mod settings;
 /// Says once what a plain `cargo test` leaves out. Straight to standard error, because the test
 /// harness keeps what a passing test prints.
 #[test]
-fn postgresql_is_included() {
+fn tell_when_postgresql_is_left_out() {
     use std::io::Write as _;
     if std::env::var_os(support::POSTGRES).is_none() {
         let line = "note: the PostgreSQL half of the tests was left out; tests/run includes it\n";

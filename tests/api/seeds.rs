@@ -138,6 +138,29 @@ fn a_failing_seed_leaves_no_trace_and_says_what_the_database_said(engine: Engine
 }
 on_both_engines!(a_failing_seed_leaves_no_trace_and_says_what_the_database_said);
 
+fn a_seed_that_breaks_what_it_is_recorded_by_is_named(engine: Engine) {
+    let a = one(2);
+    refused(
+        engine,
+        &[("0002_bad.sql", &format!("{a} DROP TABLE seed_migrations;"))],
+        &["0002_bad.sql", "seed_migrations"],
+    );
+    if engine == Engine::Postgres {
+        refused(engine, &[("0002_bad.sql", "SET TRANSACTION READ ONLY;")], &["0002_bad.sql", "read-only"]);
+        let unchecked = format!("SET session_replication_role = replica; {a}");
+        refused(engine, &[("0002_bad.sql", &unchecked)], &["0002_bad.sql", "document"]);
+        // What pg_dump writes first, and what a later seed must not notice.
+        let start = Start::new(engine)
+            .seed(
+                "1_a.sql",
+                "SELECT pg_catalog.set_config('search_path', '', false); SET session_replication_role = replica;",
+            )
+            .seed("2_b.sql", one(1));
+        assert_eq!(start.serve().get("/v1.1/images/detail").names(), ["image-1"]);
+    }
+}
+on_both_engines!(a_seed_that_breaks_what_it_is_recorded_by_is_named);
+
 fn seeds_before_a_bad_one_stay(engine: Engine) {
     let bad = Start::new(engine).seed("1_a.sql", one(1)).seed("2_bad.sql", "SELECT nothing;").seed("3_c.sql", one(3));
     assert!(bad.refusal().contains("2_bad.sql"));
@@ -165,7 +188,7 @@ fn processes_that_start_together_take_turns(engine: Engine) {
         .enumerate()
         .fold(Start::on(database), |start, (number, sql)| start.seed(&format!("{number}_many.sql"), sql));
     let folder = start.seeds();
-    let others: Vec<_> = (0..5)
+    let others: Vec<_> = (0..8)
         .map(|_| {
             std::process::Command::new(env!("CARGO_BIN_EXE_glimpse"))
                 .arg("migrate")

@@ -21,6 +21,10 @@ fn a_wrong_value_is_named_with_what_is_accepted() {
         ("QUERY_TIMEOUT", "0s", "5s, 200ms"),
         ("CONNECT_TIMEOUT", "-1s", "5s, 200ms"),
         ("SHUTDOWN_TIMEOUT", "soon", "5s, 200ms"),
+        ("QUERY_TIMEOUT", "500us", "1ms to 1day"),
+        ("ACQUIRE_TIMEOUT", "500000000000years", "1ms to 1day"),
+        ("PUBLIC_URL", "https://user:password@images.example.org", "https://"),
+        ("PUBLIC_URL", "https://images.example.org/path", "https://"),
         ("PUBLIC_URL", "images.example.org", "https://"),
         ("PUBLIC_URL", "ftp://images.example.org", "https://"),
         ("LOG_FORMAT", "xml", "text, json"),
@@ -33,6 +37,9 @@ fn a_wrong_value_is_named_with_what_is_accepted() {
     }
     let message = Start::new(Engine::Sqlite).set("DEFAULT_LIMIT", "20").set("MAX_LIMIT", "10").refusal();
     assert!(message.contains("DEFAULT_LIMIT") && message.contains("MAX_LIMIT"), "{message}");
+    let seed = image(1).insert() + &image(2).insert();
+    let server = Start::new(Engine::Sqlite).seed("1_a.sql", seed).set("MAX_LIMIT", "1").serve();
+    assert_eq!(server.get("/v1.1/images/detail").names(), ["image-2"], "DEFAULT_LIMIT follows MAX_LIMIT");
 }
 
 #[test]
@@ -44,6 +51,8 @@ fn a_wrong_database_is_named_without_its_secrets() {
         ("sqlite::memory:", "sqlite://"),
         ("sqlite://:memory:", "sqlite://"),
         ("", "sqlite://"),
+        ("u:secret://x@host/db", "sqlite://"),
+        ("postgres://user@host/db?passwort=secret", "password"),
     ] {
         let message = Start::new(Engine::Sqlite).set("DATABASE_URL", url).refusal();
         assert!(message.contains("DATABASE_URL") && message.contains(accepted), "{url}: {message}");
@@ -112,6 +121,25 @@ fn a_broken_file_of_variables_is_named_by_its_line() {
     let message = start.refusal();
     assert!(message.contains(".env") && message.contains("line 2"), "{message}");
     assert!(!message.contains("secret"), "{message}");
+}
+
+#[test]
+fn only_the_working_folder_is_looked_into() {
+    let start = Start::new(Engine::Sqlite);
+    let folder = start.database.folder.path();
+    fs::write(folder.join(".env"), "DATABASE_URL=sqlite://a\0secret\n").expect("written");
+    let message = start.refusal();
+    assert!(message.contains(".env") && !message.contains("secret"), "{message}");
+    let below = folder.join("below");
+    fs::create_dir(&below).expect("a folder");
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_glimpse"))
+        .arg("migrate")
+        .env_clear()
+        .env("DATABASE_URL", &start.database.url)
+        .current_dir(below)
+        .output()
+        .expect("the program can be run");
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
 }
 
 #[test]
