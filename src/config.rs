@@ -9,6 +9,7 @@ use actix_web::http::Uri;
 use anyhow::{bail, ensure};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use crate::auth::keystone::{self, Account, Keystone};
 use crate::auth::{Access, Authenticator, Tokens};
 use crate::query::Limits;
 use crate::store::{Patience, Target};
@@ -53,6 +54,38 @@ pub struct Settings {
     /// With AUTH=tokens: a JSON file {"TOKEN": {"user": "...", "project": "..." or null, "roles": ["member"]}}
     #[arg(long, env, value_parser = optional_path)]
     pub auth_tokens_file: Option<Optional<PathBuf>>,
+
+    /// With AUTH=keystone: its v3 endpoint, such as https://keystone.example.org:5000/v3
+    #[arg(long, env, value_parser = keystone_url)]
+    pub keystone_url: Option<Optional<String>>,
+
+    /// With AUTH=keystone: the name of the service's own account
+    #[arg(long, env, default_value = "")]
+    pub keystone_username: String,
+
+    /// With AUTH=keystone: the password of the service's own account
+    #[arg(long, env, hide_env_values = true, default_value = "")]
+    pub keystone_password: String,
+
+    /// With AUTH=keystone: the project of the service's own account, in which it may validate tokens
+    #[arg(long, env, default_value = "")]
+    pub keystone_project: String,
+
+    /// With AUTH=keystone: the id of the domain of that account and project
+    #[arg(long, env, default_value = "default")]
+    pub keystone_domain: String,
+
+    /// With AUTH=keystone: certificates in PEM to trust beside the system's
+    #[arg(long, env, value_parser = optional_path)]
+    pub keystone_ca_file: Option<Optional<PathBuf>>,
+
+    /// The longest wait for Keystone; then 503
+    #[arg(long, env, default_value = "3s", value_parser = duration)]
+    pub keystone_timeout: Duration,
+
+    /// How long a valid token is remembered, but never past its end
+    #[arg(long, env, default_value = "300s", value_parser = duration)]
+    pub token_cache: Duration,
 
     /// Let a caller without a token see public images
     #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
@@ -126,6 +159,8 @@ pub enum Auth {
     None,
     /// Tokens of AUTH_TOKENS_FILE
     Tokens,
+    /// Tokens of Keystone
+    Keystone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -165,6 +200,10 @@ fn duration(value: &str) -> Result<Duration, &'static str> {
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
 fn optional_path(value: &str) -> Result<Optional<PathBuf>, &'static str> {
     Ok(Optional((!value.is_empty()).then(|| PathBuf::from(value))))
+}
+
+fn keystone_url(value: &str) -> Result<Optional<String>, &'static str> {
+    if value.is_empty() { Ok(Optional(None)) } else { keystone::endpoint(value).map(|url| Optional(Some(url))) }
 }
 
 fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
@@ -279,8 +318,26 @@ impl Settings {
                 Some(path) => Authenticator::Tokens(Tokens::read(path)?),
                 None => bail!("AUTH=tokens needs AUTH_TOKENS_FILE, the path of a JSON file of tokens."),
             },
+            Auth::Keystone => Authenticator::Keystone(Box::new(self.keystone()?)),
         };
         let roles = self.allowed_roles.split(',').map(str::trim).filter(|role| !role.is_empty());
         Ok(Access::new(authenticator, self.anonymous_public, roles.map(str::to_owned).collect()))
+    }
+
+    fn keystone(&self) -> anyhow::Result<Keystone> {
+        let needed = |variable: &str, value: &str| {
+            ensure!(!value.is_empty(), "AUTH=keystone needs {variable}.");
+            Ok(value.to_owned())
+        };
+        let account = Account {
+            url: needed("KEYSTONE_URL", given(self.keystone_url.as_ref()).map_or("", String::as_str))?,
+            username: needed("KEYSTONE_USERNAME", &self.keystone_username)?,
+            password: needed("KEYSTONE_PASSWORD", &self.keystone_password)?,
+            project: needed("KEYSTONE_PROJECT", &self.keystone_project)?,
+            domain: needed("KEYSTONE_DOMAIN", &self.keystone_domain)?,
+            timeout: self.keystone_timeout,
+            cache: self.token_cache,
+        };
+        Keystone::new(account, given(self.keystone_ca_file.as_ref()).map(PathBuf::as_path))
     }
 }

@@ -18,7 +18,7 @@ pub enum ApiError {
     BadRequest(String),
     /// 401, with the value of `WWW-Authenticate`.
     #[error("{0}")]
-    Unauthorized(AuthError, &'static str),
+    Unauthorized(AuthError, String),
     /// 403.
     #[error("{0}")]
     Forbidden(AuthError),
@@ -37,12 +37,16 @@ pub enum ApiError {
     /// 503, with the cause for the log: a later try may succeed.
     #[error("The database does not answer at the moment.")]
     Unavailable(String),
+    /// 503 of the service that validates tokens, which has told the log why.
+    #[error("{0}")]
+    NoValidation(AuthError),
 }
 
 impl ApiError {
     /// A refused caller; `challenge` tells it how to be let in.
-    pub fn from_auth(error: AuthError, challenge: &'static str) -> Self {
+    pub fn from_auth(error: AuthError, challenge: String) -> Self {
         match error {
+            AuthError::Unavailable => Self::NoValidation(error),
             AuthError::Unauthenticated => Self::Unauthorized(error, challenge),
             AuthError::Forbidden => Self::Forbidden(error),
         }
@@ -85,7 +89,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::NoValidation(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -95,12 +99,12 @@ impl ResponseError for ApiError {
         response.insert_header(JSON);
         match self {
             Self::Unauthorized(_, challenge) => {
-                response.insert_header((header::WWW_AUTHENTICATE, *challenge));
+                response.insert_header((header::WWW_AUTHENTICATE, challenge.as_str()));
             }
             Self::MethodNotAllowed(_) => {
                 response.insert_header(ALLOW);
             }
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::NoValidation(_) => {
                 response.insert_header((header::RETRY_AFTER, "1"));
             }
             _ => {}

@@ -1,14 +1,16 @@
-//! The lists of images.
+//! The lists of images, single images, and who they are shared with.
 
-use actix_web::http::header;
-use actix_web::web::{Data, ReqData};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::web::{Data, Path, ReqData};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{ApiError, ClientTarget, JSON, Service};
 use crate::auth::Caller;
-use crate::query;
+use crate::query::{self, IsPublic};
 use crate::store::Projection;
 
 /// `GET /v1.1/images/detail`: all eighteen fields of each image.
@@ -43,6 +45,88 @@ async fn list(
         response.insert_header((header::LINK, next_link(request, query.limit, marker)));
     }
     Ok(response.body(page.json))
+}
+
+/// `HEAD /v1.1/images/{id}`: the image as headers, with their names and values as in the
+/// reference: `X-Image-Meta-Name`, `X-Image-Meta-Property-NAME`, `True` and `False`, nulls left
+/// out, text as UTF-8. `GET` has them too, but is 404: no image data is kept.
+///
+/// A property whose name or value no header can hold is left out.
+pub async fn one(
+    request: HttpRequest,
+    id: Path<String>,
+    service: Data<Service>,
+    caller: ReqData<Caller>,
+) -> Result<HttpResponse, ApiError> {
+    let document = find(&id, &service, &caller).await?;
+    let mut response = if request.method() == Method::HEAD {
+        HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
+    } else {
+        ApiError::NotFound(format!("Glimpse keeps no image data, so there is none of the image {id}.")).error_response()
+    };
+    for (name, value) in headers(&document) {
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+/// `GET /v1.1/images/{id}/members`: the projects that the image is shared with. Who is not its
+/// owner is only told of its own membership.
+pub async fn members(
+    id: Path<String>,
+    service: Data<Service>,
+    caller: ReqData<Caller>,
+) -> Result<HttpResponse, ApiError> {
+    find(&id, &service, &caller).await?;
+    let id = Uuid::try_parse(&id).map_err(|_| no_image(&id))?;
+    let members = service.store.members(id, &caller.view(IsPublic::Absent)).await?;
+    Ok(HttpResponse::Ok().insert_header(JSON).body(format!("{{\"members\":[{members}]}}")))
+}
+
+/// `GET /v1.1/shared-images/{project}`: the images shared with a project, as far as the caller
+/// owns them or is that project.
+pub async fn shared(
+    project: Path<String>,
+    service: Data<Service>,
+    caller: ReqData<Caller>,
+) -> Result<HttpResponse, ApiError> {
+    // No project has a NUL in its id, and PostgreSQL could not compare one.
+    if project.contains('\0') {
+        return Ok(HttpResponse::Ok().insert_header(JSON).body("{\"shared_images\":[]}"));
+    }
+    let shared = service.store.shared(&project, &caller.view(IsPublic::Absent)).await?;
+    Ok(HttpResponse::Ok().insert_header(JSON).body(format!("{{\"shared_images\":[{shared}]}}")))
+}
+
+/// The document of an image that the caller may see.
+async fn find(id: &str, service: &Service, caller: &Caller) -> Result<Map<String, Value>, ApiError> {
+    let uuid = query::canonical_uuid(id).ok_or_else(|| no_image(id))?;
+    let document = service.store.image(uuid, &caller.view(IsPublic::Absent)).await?.ok_or_else(|| no_image(id))?;
+    Ok(serde_json::from_str(&document).expect("the database keeps documents as JSON objects"))
+}
+
+fn no_image(id: &str) -> ApiError {
+    ApiError::NotFound(format!("No image that you can see has the id {id}."))
+}
+
+/// The headers of an image's document.
+fn headers(document: &Map<String, Value>) -> Vec<(HeaderName, HeaderValue)> {
+    let fields = document.iter().filter(|(name, _)| *name != "properties").map(|(name, value)| (name.clone(), value));
+    let properties = document["properties"].as_object().into_iter().flatten();
+    let properties = properties.map(|(name, value)| (format!("property-{name}"), value));
+    let header = |(name, value): (String, &Value)| {
+        let text = match value {
+            Value::Null => return None,
+            Value::Bool(true) => "True".to_owned(),
+            Value::Bool(false) => "False".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let name = HeaderName::try_from(format!("x-image-meta-{name}")).ok()?;
+        Some((name, HeaderValue::from_bytes(text.as_bytes()).ok()?))
+    };
+    let etag = document["checksum"].as_str().and_then(|checksum| HeaderValue::from_str(checksum).ok());
+    fields.chain(properties).filter_map(header).chain(etag.map(|etag| (header::ETAG, etag))).collect()
 }
 
 /// What a URI may not hold (RFC 3986), and would break the header.

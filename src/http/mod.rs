@@ -55,6 +55,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .wrap(from_fn(authenticate))
                 .service(reading(&["/images"], images::brief))
                 .service(reading(&["/images/detail"], images::detail))
+                .service(reading(&["/images/{id}"], images::one))
+                .service(reading(&["/images/{id}/members"], images::members))
+                .service(reading(&["/shared-images/{project}"], images::shared))
                 .default_service(web::to(not_found)),
         );
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 pub use parameters::{Bound, Kind, PARAMETERS, Parameter};
-pub use parse::{Limits, QueryError, pairs, parse};
+pub use parse::{Limits, QueryError, canonical_uuid, pairs, parse};
 
 use crate::timestamp::Timestamp;
 

@@ -190,7 +190,8 @@ fn flag(value: &str) -> Option<bool> {
     }
 }
 
-fn canonical_uuid(value: &str) -> Option<Uuid> {
+/// A UUID in lower case with dashes, as ids are written.
+pub fn canonical_uuid(value: &str) -> Option<Uuid> {
     Uuid::try_parse(value).ok().filter(|id| id.to_string() == value)
 }
 

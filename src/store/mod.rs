@@ -347,6 +347,45 @@ impl Store {
         })
     }
 
+    /// The JSON document of one image, if the view lets the caller name it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn image(&self, id: Uuid, view: &View) -> Result<Option<String>, StoreError> {
+        with_connection!(self, |connection: Engine| {
+            let mut sql = QueryBuilder::<Engine>::default();
+            sql::push_image(&mut sql, id, view);
+            let row = sql.build().fetch_optional(&mut *connection).await?;
+            Ok(row.map(|row| row.try_get(0)).transpose()?)
+        })
+    }
+
+    /// The members of an image that the caller may know of, as JSON objects with commas between.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn members(&self, id: Uuid, view: &View) -> Result<String, StoreError> {
+        with_connection!(self, |connection: Engine| {
+            let mut sql = QueryBuilder::<Engine>::default();
+            sql::push_members(&mut sql, id, view);
+            let row = sql.build().fetch_one(&mut *connection).await?;
+            Ok(row.try_get::<Option<&str>, _>(0)?.unwrap_or_default().replace('\n', ","))
+        })
+    }
+
+    /// The images shared with a project that the caller may know of, as [`Store::members`].
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn shared(&self, project: &str, view: &View) -> Result<String, StoreError> {
+        with_connection!(self, |connection: Engine| {
+            let mut sql = QueryBuilder::<Engine>::default();
+            sql::push_shared(&mut sql, project, view);
+            let row = sql.build().fetch_one(&mut *connection).await?;
+            Ok(row.try_get::<Option<&str>, _>(0)?.unwrap_or_default().replace('\n', ","))
+        })
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -19,6 +19,12 @@ pub trait Dialect: Database {
     /// The JSON object of the six fields of the brief list.
     const BRIEF_DOCUMENT: &str;
 
+    /// The JSON object of a member of an image.
+    const MEMBER_DOCUMENT: &str;
+
+    /// The JSON object of an image that is shared.
+    const SHARED_DOCUMENT: &str;
+
     /// A subquery of the names and values of an image's properties.
     const PROPERTIES: &str;
 
@@ -58,6 +64,12 @@ impl Dialect for Sqlite {
     const BRIEF_DOCUMENT: &str = "json_object('name', name, 'container_format', container_format, \
         'disk_format', disk_format, 'checksum', checksum, 'id', id, 'size', size)";
 
+    const MEMBER_DOCUMENT: &str =
+        "json_object('can_share', json(iif(can_share, 'true', 'false')), 'member_id', member)";
+
+    const SHARED_DOCUMENT: &str =
+        "json_object('image_id', image_id, 'can_share', json(iif(can_share, 'true', 'false')))";
+
     const PROPERTIES: &str = "json_each(properties)";
 
     const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
@@ -90,6 +102,10 @@ impl Dialect for Postgres {
 
     const BRIEF_DOCUMENT: &str = "(SELECT row_to_json(brief) FROM (SELECT name, container_format, \
         disk_format, checksum, id, size) AS brief)::text";
+
+    const MEMBER_DOCUMENT: &str = "(SELECT row_to_json(m) FROM (SELECT can_share, member AS member_id) AS m)::text";
+
+    const SHARED_DOCUMENT: &str = "(SELECT row_to_json(s) FROM (SELECT image_id, can_share) AS s)::text";
 
     const PROPERTIES: &str = "json_each_text(properties) AS property";
 
@@ -172,26 +188,73 @@ fn push_part<DB: Dialect>(
     DB::push_value(sql, &Value::Whole(i64::from(query.limit) + 1));
 }
 
-/// The sort key, creation and id of the query's marker, if the view lets the caller name it.
+/// The sort key and creation of the query's marker, if the view lets the caller name it.
 pub fn push_marker<DB: Dialect>(sql: &mut QueryBuilder<DB>, query: &ImageQuery, view: &View, marker: Uuid) {
-    sql.push("SELECT created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE id = ");
-    DB::push_value(sql, &Value::Id(marker));
-    match view.markers {
-        Markers::Any => {}
-        Markers::Listed => {
-            sql.push(" AND ");
-            push_scope(sql, &view.listed);
-            match query.liveness() {
-                Liveness::Any => {}
-                Liveness::Live => {
-                    sql.push(" AND NOT deleted");
-                }
-                Liveness::LiveOr(statuses) => {
-                    sql.push(" AND (NOT deleted OR status");
-                    push_one_of(sql, &statuses);
-                    sql.push(")");
-                }
-            }
+    sql.push("SELECT created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE ");
+    push_named(sql, marker, view, &query.liveness());
+}
+
+/// The document of one image, if the view lets the caller name it.
+pub fn push_image<DB: Dialect>(sql: &mut QueryBuilder<DB>, id: Uuid, view: &View) {
+    sql.push("SELECT document FROM images WHERE ");
+    push_named(sql, id, view, &Liveness::Live);
+}
+
+/// The image of an id. Killed ones may be named, though no list shows them.
+fn push_named<DB: Dialect>(sql: &mut QueryBuilder<DB>, id: Uuid, view: &View, liveness: &Liveness) {
+    sql.push("id = ");
+    DB::push_value(sql, &Value::Id(id));
+    if view.markers == Markers::Any {
+        return;
+    }
+    sql.push(" AND ");
+    push_scope(sql, &view.listed);
+    match liveness {
+        Liveness::Any => {}
+        Liveness::Live => {
+            sql.push(" AND NOT deleted");
+        }
+        Liveness::LiveOr(statuses) => {
+            sql.push(" AND (NOT deleted OR status");
+            push_one_of(sql, statuses);
+            sql.push(")");
+        }
+    }
+}
+
+/// The members of an image, as JSON lines: all of them for its owner and for who may name any
+/// image, else the caller's own membership.
+pub fn push_members<DB: Dialect>(sql: &mut QueryBuilder<DB>, id: Uuid, view: &View) {
+    sql.push("SELECT string_agg(document, '\n') FROM (SELECT ").push(DB::MEMBER_DOCUMENT);
+    sql.push(" AS document FROM image_members JOIN images ON id = image_id WHERE id = ");
+    DB::push_value(sql, &Value::Id(id));
+    push_membership(sql, view);
+    sql.push(" ORDER BY member) AS members");
+}
+
+/// The images shared with a project, as JSON lines, by the same rule.
+pub fn push_shared<DB: Dialect>(sql: &mut QueryBuilder<DB>, project: &str, view: &View) {
+    sql.push("SELECT string_agg(document, '\n') FROM (SELECT ").push(DB::SHARED_DOCUMENT);
+    sql.push(" AS document FROM image_members JOIN images ON id = image_id WHERE NOT deleted AND member = ");
+    DB::push_value(sql, &Value::Text(project.to_owned()));
+    push_membership(sql, view);
+    sql.push(" ORDER BY image_id) AS shared");
+}
+
+/// The memberships that a caller may know of.
+fn push_membership<DB: Dialect>(sql: &mut QueryBuilder<DB>, view: &View) {
+    match (&view.listed, view.markers) {
+        (_, Markers::Any) => {}
+        (Scope::Project(project), Markers::Listed) => {
+            let project = Value::Text(project.clone());
+            sql.push(" AND (owner = ");
+            DB::push_value(sql, &project);
+            sql.push(" OR member = ");
+            DB::push_value(sql, &project);
+            sql.push(")");
+        }
+        (_, Markers::Listed) => {
+            sql.push(" AND FALSE");
         }
     }
 }

@@ -12,10 +12,12 @@ mod catalog;
 mod conformance;
 mod docs;
 mod indexes;
+mod keystone;
 mod list;
 mod model;
 mod seeds;
 mod settings;
+mod single;
 
 /// Says once what a plain `cargo test` leaves out. Straight to standard error, because the test
 /// harness keeps what a passing test prints.

@@ -9,7 +9,7 @@ fn a_wrong_value_is_named_with_what_is_accepted() {
     for (variable, value, accepted) in [
         ("LISTEN", "9292", "127.0.0.1:9292"),
         ("LISTEN", "example.org:80", "127.0.0.1:9292"),
-        ("AUTH", "maybe", "none, tokens"),
+        ("AUTH", "maybe", "none, tokens, keystone"),
         ("ALLOW_UNAUTHENTICATED", "yes", "true, false"),
         ("ANONYMOUS_PUBLIC", "1", "true, false"),
         ("MIGRATE", "no", "true, false"),

@@ -1,5 +1,6 @@
 //! Databases, servers and requests for the tests; each test owns what it starts.
 
+mod fake_keystone;
 mod image;
 mod server;
 
@@ -10,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+pub use fake_keystone::FakeKeystone;
 pub use image::{Image, Member, id, image};
 pub use server::{Answer, Glimpse, Start, get};
 

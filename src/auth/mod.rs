@@ -2,6 +2,8 @@
 //!
 //! A token becomes a [`Caller`] or a refusal; a caller and its `is_public` become a [`View`].
 
+pub mod keystone;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -11,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use self::keystone::Keystone;
 use crate::query::{IsPublic, Markers, Scope, View};
 
 /// Who sent a request.
@@ -89,12 +92,16 @@ pub enum AuthError {
     /// A caller with none of the allowed roles: 403.
     #[error("None of your roles may use this service.")]
     Forbidden,
+    /// Nobody can tell at the moment: 503.
+    #[error("Tokens cannot be validated at the moment.")]
+    Unavailable,
 }
 
 /// How callers are told apart.
 pub enum Authenticator {
     None,
     Tokens(Tokens),
+    Keystone(Box<Keystone>),
 }
 
 /// Who may ask at all.
@@ -112,25 +119,30 @@ impl Access {
     }
 
     /// The value of `WWW-Authenticate` in a 401 (RFC 9110, 11.6.1).
-    pub fn challenge(&self) -> &'static str {
-        "Token realm=\"glimpse\""
+    pub fn challenge(&self) -> String {
+        match &self.authenticator {
+            Authenticator::None | Authenticator::Tokens(_) => "Token realm=\"glimpse\"".to_owned(),
+            Authenticator::Keystone(keystone) => format!("Keystone uri=\"{}\"", keystone.url()),
+        }
     }
 
     /// The caller behind the value of `X-Auth-Token`, blanks around it not counted.
     ///
     /// # Errors
     /// [`AuthError`], before anything else of the request is looked at.
-    #[expect(clippy::unused_async, reason = "an authenticator may have to ask a service of its own")]
     pub async fn caller(&self, token: Option<&[u8]>) -> Result<Caller, AuthError> {
         let token = token.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty());
         let identity = match (&self.authenticator, token) {
             (Authenticator::None, _) => return Ok(Caller::Unrestricted),
             (_, None) if self.anonymous_public => return Ok(Caller::Anonymous),
             (_, None) => return Err(AuthError::Unauthenticated),
-            (Authenticator::Tokens(tokens), Some(token)) => tokens.identity(token).ok_or(AuthError::Unauthenticated)?,
+            (Authenticator::Tokens(tokens), Some(token)) => {
+                tokens.identity(token).cloned().ok_or(AuthError::Unauthenticated)?
+            }
+            (Authenticator::Keystone(keystone), Some(token)) => keystone.identity(token).await?,
         };
         let allowed = self.allowed_roles.is_empty() || self.allowed_roles.iter().any(|role| identity.has_role(role));
-        if allowed { Ok(Caller::Authenticated(identity.clone())) } else { Err(AuthError::Forbidden) }
+        if allowed { Ok(Caller::Authenticated(identity)) } else { Err(AuthError::Forbidden) }
     }
 }
 

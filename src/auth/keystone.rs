@@ -1,0 +1,276 @@
+//! Tokens of Keystone, validated with the Identity API v3.
+//!
+//! The service logs in with an account of its own, and asks Keystone with that token who the
+//! caller behind another token is. Answers are kept for a while, by the token's digest.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, anyhow};
+use chrono::{DateTime, Utc};
+use moka::Expiry;
+use moka::future::Cache;
+use reqwest::{Certificate, Client, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+
+use super::{AuthError, Identity};
+
+/// The most tokens whose answers are kept; those used least recently go first.
+const KEPT: u64 = 10_000;
+
+/// How long the refusal of a token is kept. A token that was refused never becomes valid, but
+/// memory is better spent on others.
+const REFUSAL_KEPT: Duration = Duration::from_secs(5);
+
+/// How long before its end the service's own token is renewed.
+const RENEWED_BEFORE: Duration = Duration::from_mins(1);
+
+/// How the service reaches Keystone, and as whom.
+pub struct Account {
+    /// The v3 endpoint, without a slash at its end.
+    pub url: String,
+    pub username: String,
+    pub password: String,
+    pub project: String,
+    /// The domain of user and project, by its id.
+    pub domain: String,
+    /// The longest time that the answer on a token may take, logins included.
+    pub timeout: Duration,
+    /// The longest time that a valid answer is kept.
+    pub cache: Duration,
+}
+
+/// Keystone, as far as tokens go.
+pub struct Keystone {
+    account: Account,
+    client: Client,
+    /// The service's own token; locked while it is being had, so that many ask once.
+    own: Mutex<Option<OwnToken>>,
+    answers: Cache<[u8; 32], Answer>,
+}
+
+#[derive(Clone)]
+struct OwnToken {
+    token: String,
+    renewed_at: Instant,
+}
+
+/// What Keystone said of a token.
+#[derive(Clone)]
+struct Answer {
+    identity: Option<Identity>,
+    kept: Duration,
+}
+
+struct AsLongAsKept;
+
+impl Expiry<[u8; 32], Answer> for AsLongAsKept {
+    fn expire_after_create(&self, _: &[u8; 32], answer: &Answer, _: Instant) -> Option<Duration> {
+        Some(answer.kept)
+    }
+}
+
+/// Why Keystone told nothing of a token; none of it is the caller's fault.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Failure {
+    #[error("Keystone does not answer: {0}")]
+    Unreachable(String),
+    #[error("Keystone answers {0} where it should not")]
+    Unexpected(StatusCode),
+    #[error(
+        "Keystone refuses to log the service in; mend KEYSTONE_USERNAME, KEYSTONE_PASSWORD, KEYSTONE_PROJECT or KEYSTONE_DOMAIN"
+    )]
+    LoginRefused,
+    #[error(
+        "Keystone does not let the account of KEYSTONE_USERNAME validate tokens; give it the role admin or service in KEYSTONE_PROJECT"
+    )]
+    ValidationForbidden,
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        let mut reason = error.without_url().to_string();
+        reason.truncate(200);
+        Self::Unreachable(reason)
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    token: Token,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    user: Named,
+    project: Option<Named>,
+    #[serde(default)]
+    roles: Vec<Role>,
+    expires_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    name: String,
+}
+
+impl Token {
+    /// What is left of its life, and none after its end.
+    fn life(&self) -> Duration {
+        let now = DateTime::<Utc>::from(SystemTime::now());
+        (self.expires_at - now).to_std().unwrap_or_default()
+    }
+}
+
+impl Keystone {
+    /// Prepares to ask; nothing is sent yet, so that the service starts before Keystone does.
+    ///
+    /// # Errors
+    /// Where `ca_file` (`KEYSTONE_CA_FILE`) holds no certificates in PEM.
+    pub fn new(account: Account, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        // Fails only where one is installed already, which then serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("glimpse/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = ca_file {
+            let name = || format!("The file {} (KEYSTONE_CA_FILE)", path.display());
+            let pem = fs::read(path).with_context(|| format!("{} cannot be read", name()))?;
+            let certificates = Certificate::from_pem_bundle(&pem).ok().filter(|certificates| !certificates.is_empty());
+            let certificates = certificates.ok_or_else(|| anyhow!("{} holds no certificates in PEM.", name()))?;
+            client = client.tls_certs_merge(certificates);
+        }
+        let client = client.build().context("No HTTP client for Keystone can be made")?;
+        let answers = Cache::builder().max_capacity(KEPT).expire_after(AsLongAsKept).build();
+        Ok(Self { account, client, own: Mutex::default(), answers })
+    }
+
+    /// Where callers get their tokens.
+    pub fn url(&self) -> &str {
+        &self.account.url
+    }
+
+    /// Who stands behind a token. Equal tokens in flight ask once.
+    ///
+    /// # Errors
+    /// [`AuthError::Unauthenticated`] for a token that Keystone does not know, or that it could
+    /// not be asked of; [`AuthError::Unavailable`] when Keystone tells nothing.
+    pub async fn identity(&self, token: &[u8]) -> Result<Identity, AuthError> {
+        let token = str::from_utf8(token).ok().filter(|token| is_plausible(token)).ok_or(AuthError::Unauthenticated)?;
+        let key = Sha256::digest(token.as_bytes()).into();
+        match self.answers.try_get_with(key, self.ask_in_time(token)).await {
+            Ok(answer) => answer.identity.ok_or(AuthError::Unauthenticated),
+            Err(_) => Err(AuthError::Unavailable),
+        }
+    }
+
+    /// One answer within `KEYSTONE_TIMEOUT`, logins included; a failure is logged here, once for
+    /// all who wait for it.
+    async fn ask_in_time(&self, token: &str) -> Result<Answer, Failure> {
+        let longest = self.account.timeout;
+        let answer = tokio::time::timeout(longest, self.ask(token)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Failure::Unreachable(format!("no answer within {longest:?}"))));
+        answer.inspect_err(|failure| tracing::error!(%failure, "a token could not be validated: {failure}"))
+    }
+
+    async fn ask(&self, token: &str) -> Result<Answer, Failure> {
+        let own = self.own_token(None).await?;
+        if let Some(answer) = self.validate(&own, token).await? {
+            return Ok(answer);
+        }
+        // Keystone no longer knows the service's token, as after a restart with other keys.
+        let own = self.own_token(Some(&own)).await?;
+        self.validate(&own, token).await?.ok_or(Failure::Unexpected(StatusCode::UNAUTHORIZED))
+    }
+
+    /// The service's own token; another one than `refused`.
+    async fn own_token(&self, refused: Option<&str>) -> Result<String, Failure> {
+        let mut own = self.own.lock().await;
+        if let Some(OwnToken { token, renewed_at }) = &*own
+            && Some(token.as_str()) != refused
+            && *renewed_at > Instant::now()
+        {
+            return Ok(token.clone());
+        }
+        let fresh = self.login().await?;
+        Ok(own.insert(fresh).token.clone())
+    }
+
+    async fn login(&self) -> Result<OwnToken, Failure> {
+        let Account { url, username, password, project, domain, .. } = &self.account;
+        let domain = json!({ "id": domain });
+        let body = json!({ "auth": {
+            "identity": {
+                "methods": ["password"],
+                "password": { "user": { "name": username, "password": password, "domain": domain } },
+            },
+            "scope": { "project": { "name": project, "domain": domain } },
+        } });
+        let response = self.client.post(format!("{url}/auth/tokens")).json(&body).send().await?;
+        match response.status() {
+            StatusCode::CREATED => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Failure::LoginRefused),
+            status => return Err(Failure::Unexpected(status)),
+        }
+        let token = response.headers().get("X-Subject-Token").and_then(|token| token.to_str().ok()).map(str::to_owned);
+        let token = token.ok_or(Failure::Unexpected(StatusCode::CREATED))?;
+        let life = response.json::<TokenBody>().await?.token.life();
+        let used = life.checked_sub(RENEWED_BEFORE).unwrap_or(life / 2);
+        Ok(OwnToken { token, renewed_at: Instant::now() + used })
+    }
+
+    /// Asks who the caller is; `None` where Keystone refuses the service's own token.
+    async fn validate(&self, own: &str, token: &str) -> Result<Option<Answer>, Failure> {
+        let request = self.client.get(format!("{}/auth/tokens?nocatalog", self.account.url));
+        let response = request.header("X-Auth-Token", own).header("X-Subject-Token", token).send().await?;
+        let refusal = Answer { identity: None, kept: REFUSAL_KEPT };
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(Some(refusal)),
+            StatusCode::UNAUTHORIZED => return Ok(None),
+            StatusCode::FORBIDDEN => return Err(Failure::ValidationForbidden),
+            status => return Err(Failure::Unexpected(status)),
+        }
+        let token = response.json::<TokenBody>().await?.token;
+        let life = token.life();
+        if life.is_zero() {
+            return Ok(Some(refusal));
+        }
+        let identity = Identity {
+            user: token.user.id,
+            project: token.project.map(|project| project.id),
+            roles: token.roles.into_iter().map(|role| role.name).collect(),
+        };
+        Ok(Some(Answer { identity: Some(identity), kept: life.min(self.account.cache) }))
+    }
+}
+
+/// Whether Keystone could have made it: printable ASCII of less than 8 KiB.
+fn is_plausible(token: &str) -> bool {
+    token.len() < 8192 && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The v3 endpoint of `KEYSTONE_URL`.
+///
+/// # Errors
+/// Where it is no URL of HTTP or HTTPS, or carries a user, a query or a fragment.
+pub fn endpoint(value: &str) -> Result<String, &'static str> {
+    const ACCEPTED: &str = "the v3 endpoint of Keystone is accepted, such as https://keystone.example.org:5000/v3";
+    let url = Url::parse(value).map_err(|_| ACCEPTED)?;
+    let is_plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain {
+        Ok(value.trim_end_matches('/').to_owned())
+    } else {
+        Err(ACCEPTED)
+    }
+}

@@ -1,0 +1,186 @@
+//! Tokens of Keystone: a fake one for what a real one will not do on demand, and a real one.
+
+use std::thread;
+
+use crate::support::{Engine, FakeKeystone, Glimpse, Start, get, image};
+
+/// A server that asks `url`, on one public image and one of project p.
+fn start(url: &str) -> Start {
+    let mut own = image(1);
+    own.is_public = false;
+    own.owner = Some("p".to_owned());
+    Start::new(Engine::Sqlite)
+        .seed("1_a.sql", own.insert() + &image(2).insert())
+        .set("AUTH", "keystone")
+        .set("KEYSTONE_URL", url)
+        .set("KEYSTONE_USERNAME", "glance")
+        .set("KEYSTONE_PASSWORD", "glance-pass")
+        .set("KEYSTONE_PROJECT", "service")
+        .set("RUST_LOG", "trace")
+}
+
+fn status(server: &Glimpse, token: &str) -> u16 {
+    server.send(&get("/v1.1/images/detail").token(token)).status
+}
+
+#[test]
+fn a_token_is_asked_of_once_and_remembered() {
+    let keystone = FakeKeystone::start();
+    keystone.know("token-p", "p", "member", 3600);
+    keystone.know("token-q", "q", "member", 3600);
+    let server = start(&keystone.url).serve();
+    let names = |token: &str| server.send(&get("/v1.1/images/detail").token(token)).names();
+    for _ in 0..3 {
+        assert_eq!(names("token-p"), ["image-2", "image-1"]);
+        assert_eq!(names(" token-q\t"), ["image-2"]);
+        let refused = server.send(&get("/v1.1/images/detail?limit=x").token("token-unknown"));
+        refused.refusal(401);
+        let challenge = format!("Keystone uri=\"{}\"", keystone.url);
+        assert_eq!(refused.header("WWW-Authenticate"), Some(challenge.as_str()));
+    }
+    server.get("/v1.1/images/detail").refusal(401);
+    assert_eq!(keystone.state().validated, ["token-p", "token-q", "token-unknown"]);
+    assert_eq!(keystone.state().logins, 1);
+    let log = server.log();
+    assert!(!log.contains("token-p") && !log.contains("service-token") && !log.contains("glance-pass"), "{log}");
+}
+
+#[test]
+fn equal_tokens_in_flight_ask_once() {
+    let keystone = FakeKeystone::start();
+    keystone.know("token-p", "p", "member", 3600);
+    keystone.state().held = true;
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "20s").serve();
+    thread::scope(|scope| {
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| status(&server, "token-p"))).collect();
+        keystone.wait_for_validations(1);
+        keystone.release();
+        for answer in asked {
+            assert_eq!(answer.join().expect("an answer"), 200);
+        }
+    });
+    assert_eq!(keystone.state().validated.len(), 1);
+}
+
+#[test]
+fn a_token_is_never_remembered_past_its_end() {
+    let keystone = FakeKeystone::start();
+    keystone.know("short", "p", "member", 1);
+    keystone.know("ended", "p", "member", -1);
+    let server = start(&keystone.url).serve();
+    assert_eq!(status(&server, "ended"), 401);
+    assert_eq!(status(&server, "short"), 200);
+    // Keystone knows it for one second more at each asking: it must be asked again and again.
+    while keystone.state().validated.iter().filter(|token| *token == "short").count() < 3 {
+        assert_eq!(status(&server, "short"), 200);
+    }
+}
+
+#[test]
+fn the_services_own_token_is_renewed() {
+    let keystone = FakeKeystone::start();
+    let server = start(&keystone.url).serve();
+    keystone.know("a", "p", "member", 3600);
+    assert_eq!(status(&server, "a"), 200);
+    // Revoked in between: one more login, and the caller notices nothing.
+    keystone.state().valid_login = 77;
+    keystone.know("b", "p", "member", 3600);
+    assert_eq!(status(&server, "b"), 200);
+    assert_eq!(keystone.state().logins, 2);
+    // One that lives for no time is renewed for every asking.
+    keystone.state().login_life = 0;
+    keystone.state().valid_login = 88;
+    for token in ["c", "d"] {
+        keystone.know(token, "p", "member", 3600);
+        assert_eq!(status(&server, token), 200);
+    }
+    assert_eq!(keystone.state().logins, 4);
+}
+
+#[test]
+fn a_keystone_that_fails_is_a_503_and_heals() {
+    let keystone = FakeKeystone::start();
+    keystone.know("known", "p", "member", 3600);
+    let server = start(&keystone.url).serve();
+    assert_eq!(status(&server, "known"), 200);
+    let refused = |token: &str, said: &str| {
+        let answer = server.send(&get("/v1.1/images/detail").token(token));
+        answer.refusal(503);
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+        assert!(server.log().contains(said), "{said}: {}", server.log());
+        assert_eq!(status(&server, "known"), 200, "callers that are remembered go on");
+    };
+    let answers = |status: u16, body: &str| keystone.state().answer = Some((status, body.to_owned()));
+    answers(403, "");
+    refused("a", "give it the role admin or service in KEYSTONE_PROJECT");
+    answers(500, "");
+    refused("a", "500");
+    answers(200, "not json");
+    refused("a", "does not answer");
+    answers(200, "{\"token\": {}}");
+    refused("a", "does not answer");
+    keystone.state().answer = None;
+    keystone.state().login = Some(401);
+    keystone.state().valid_login = 99;
+    refused("a", "mend KEYSTONE_USERNAME");
+    keystone.state().login = None;
+    keystone.know("a", "p", "member", 3600);
+    assert_eq!(status(&server, "a"), 200);
+    assert_eq!(status(&server, "unknown"), 401);
+}
+
+#[test]
+fn a_keystone_that_dawdles_is_a_503_in_bounded_time() {
+    let keystone = FakeKeystone::start();
+    keystone.know("a", "p", "member", 3600);
+    keystone.state().held = true;
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "300ms").serve();
+    server.send(&get("/v1.1/images/detail").token("a")).refusal(503);
+    assert!(server.log().contains("no answer within 300ms"), "{}", server.log());
+    let nobody = start("http://127.0.0.1:9/v3").serve();
+    nobody.send(&get("/v1.1/images/detail").token("a")).refusal(503);
+    nobody.get("/v1.1/images/detail").refusal(401);
+}
+
+#[test]
+fn what_cannot_be_a_token_is_never_sent_on() {
+    let keystone = FakeKeystone::start();
+    let server = start(&keystone.url).serve();
+    for token in ["a\tb", "é", "a b", &"x".repeat(8192)] {
+        assert_eq!(status(&server, token), 401);
+    }
+    assert_eq!(keystone.state().validated.len(), 0);
+    assert_eq!(status(&server, &"x".repeat(8191)), 401);
+    assert_eq!(keystone.state().validated.len(), 1);
+}
+
+#[test]
+fn anonymous_callers_and_roles_are_as_with_other_tokens() {
+    let keystone = FakeKeystone::start();
+    keystone.know("member", "p", "Member", 3600);
+    keystone.know("reader", "p", "reader", 3600);
+    let server = start(&keystone.url).set("ANONYMOUS_PUBLIC", "true").set("ALLOWED_ROLES", "member").serve();
+    assert_eq!(server.get("/v1.1/images/detail").names(), ["image-2"]);
+    assert_eq!((status(&server, "member"), status(&server, "reader"), status(&server, "other")), (200, 403, 401));
+}
+
+#[test]
+fn an_unusable_configuration_is_refused_by_name() {
+    for (variable, value) in [
+        ("KEYSTONE_URL", ""),
+        ("KEYSTONE_URL", "keystone:5000"),
+        ("KEYSTONE_URL", "ftp://keystone/v3"),
+        ("KEYSTONE_URL", "http://user:secret@keystone/v3"),
+        ("KEYSTONE_USERNAME", ""),
+        ("KEYSTONE_PASSWORD", ""),
+        ("KEYSTONE_PROJECT", ""),
+        ("KEYSTONE_CA_FILE", "/nowhere.pem"),
+        ("KEYSTONE_CA_FILE", "/etc/hostname"),
+        ("KEYSTONE_TIMEOUT", "soon"),
+        ("TOKEN_CACHE", "-1s"),
+    ] {
+        let message = start("http://127.0.0.1:5000/v3").set(variable, value).refusal();
+        assert!(message.contains(variable), "{variable}={value}: {message}");
+        assert!(!message.contains("glance-pass"), "{message}");
+    }
+}
