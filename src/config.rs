@@ -55,7 +55,7 @@ pub struct Settings {
     #[arg(long, env, value_parser = optional_path)]
     pub auth_tokens_file: Option<Optional<PathBuf>>,
 
-    /// With AUTH=keystone: its v3 endpoint, such as https://keystone.example.org:5000/v3
+    /// With AUTH=keystone: its v3 endpoint, whose path is mostly /v3
     #[arg(long, env, value_parser = keystone_url)]
     pub keystone_url: Option<Optional<String>>,
 
