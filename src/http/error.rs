@@ -79,6 +79,27 @@ struct Body<'a> {
     title: &'a str,
 }
 
+/// The same inside an object, as Keystone's middleware sends it.
+#[derive(Serialize)]
+struct Wrapped<'a> {
+    error: Body<'a>,
+}
+
+impl ApiError {
+    /// The body for python-glanceclient, which fails on its own handling of refusals where the
+    /// values of a JSON object are no objects.
+    pub fn wrapped(&self) -> String {
+        self.with_body(|error| serde_json::to_string(&Wrapped { error }))
+    }
+
+    fn with_body(&self, write: impl FnOnce(Body<'_>) -> serde_json::Result<String>) -> String {
+        let status = self.status_code();
+        let title = status.canonical_reason().unwrap_or_default();
+        let code = format!("{} {title}", status.as_u16());
+        write(Body { message: &self.to_string(), code: &code, title }).expect("three texts can be written as JSON")
+    }
+}
+
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -109,9 +130,6 @@ impl ResponseError for ApiError {
             }
             _ => {}
         }
-        let title = status.canonical_reason().unwrap_or_default();
-        let code = format!("{} {title}", status.as_u16());
-        let body = Body { message: &self.to_string(), code: &code, title };
-        response.body(serde_json::to_string(&body).expect("three texts can be written as JSON"))
+        response.body(self.with_body(|body| serde_json::to_string(&body)))
     }
 }

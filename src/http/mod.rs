@@ -6,14 +6,13 @@ mod versions;
 
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, Uri, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{
-    Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, ResponseError as _,
-    guard, web,
+    Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, guard, web,
 };
 use uuid::Uuid;
 
@@ -110,15 +109,15 @@ async fn authenticate(
             next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
         Err(error) => {
-            let refusal = ApiError::from_auth(error, service.access.challenge()).error_response();
+            let refusal = ApiError::from_auth(error, service.access.challenge());
             if request.method() != Method::OPTIONS {
-                return Ok(request.into_response(refusal).map_into_right_body());
+                return Ok(request.error_response(refusal).map_into_right_body());
             }
             let response = next.call(request).await?;
             if response.status().is_success() {
                 return Ok(response.map_into_left_body());
             }
-            Ok(response.into_response(refusal).map_into_right_body())
+            Ok(response.into_response(HttpResponse::from_error(refusal)).map_into_right_body())
         }
     }
 }
@@ -142,7 +141,7 @@ pub async fn version_by_media_type(
     if let Some(version) = version.filter(|_| !unversioned) {
         if !VERSIONS.contains(&format!("/{version}").as_str()) {
             let refusal = ApiError::NotFound(format!("The version {version} of Accept is not served; v1.1 is."));
-            return Ok(request.into_response(refusal.error_response()).map_into_right_body());
+            return Ok(request.error_response(refusal).map_into_right_body());
         }
         let uri: Uri = format!("/v1{target}").parse().expect("a path stays one with another before it");
         request.match_info_mut().get_mut().update(&uri);
@@ -170,8 +169,10 @@ pub async fn envelope(
     let method = request.method().clone();
     let path = request.path().to_owned();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let agent = request.headers().get(header::USER_AGENT).map(header::HeaderValue::as_bytes);
+    let is_glanceclient = agent.is_some_and(|agent| agent.starts_with(b"python-glanceclient"));
     let mut response = if method.as_str().len() + target + " HTTP/1.1\r\n ".len() >= REQUEST_LINE {
-        request.into_response(ApiError::UriTooLong.error_response()).map_into_right_body()
+        request.error_response(ApiError::UriTooLong).map_into_right_body()
     } else {
         next.call(request).await?.map_into_left_body()
     };
@@ -185,6 +186,12 @@ pub async fn envelope(
         Some(ApiError::Unavailable(cause)) => tracing::warn!(cause, request_id = id, "{id} found no database: {cause}"),
         _ => {}
     }
+    let wrapped = response.response().error().and_then(Error::as_error).map(ApiError::wrapped);
+    let response = match wrapped {
+        Some(body) if is_glanceclient => response.map_body(|_, _| BoxBody::new(body)).map_into_right_body(),
+        _ => response.map_into_left_body(),
+    };
+
     let extensions = response.request().extensions();
     let project = extensions.get::<Caller>().and_then(Caller::project);
     let status = response.status().as_u16();

@@ -70,6 +70,19 @@ fn the_media_type_may_name_the_version() {
     }
 }
 
+/// python-glanceclient reads a refusal only from inside an object.
+#[test]
+fn glanceclient_is_refused_in_a_form_that_it_can_read() {
+    let server = Start::new(Engine::Sqlite).tokens(&json!({})).set("ANONYMOUS_PUBLIC", "true").serve();
+    let refused = get("/v1/images/detail").token("bad").header("User-Agent", "python-glanceclient");
+    assert_eq!(server.send(&refused).json()["error"]["code"], "401 Unauthorized");
+    for (path, status) in [("/v1/images/detail?limit=x", 400), ("/nope", 404)] {
+        let plain = server.get(path);
+        let wrapped = server.send(&get(path).header("User-Agent", "python-glanceclient"));
+        assert_eq!((wrapped.status, wrapped.json()), (status, json!({ "error": plain.json() })));
+    }
+}
+
 #[test]
 fn only_reading_is_allowed() {
     let server = Start::new(Engine::Sqlite).serve();

@@ -9,6 +9,7 @@ mod support;
 mod around;
 mod callers;
 mod catalog;
+mod clients;
 mod conformance;
 mod docs;
 mod indexes;

@@ -24,13 +24,15 @@ pub enum Engine {
     Postgres,
 }
 
-/// Makes a test of each engine out of a function that takes one.
+/// Makes a test of each engine out of a function that takes one; SQLite's is ignored too where
+/// the function needs what only `tests/run` brings.
 macro_rules! on_both_engines {
-    ($test:ident) => {
+    ($test:ident $(, $needs:literal)?) => {
         mod $test {
             use crate::support::Engine;
 
             #[test]
+            $(#[ignore = $needs])?
             fn sqlite() {
                 super::$test(Engine::Sqlite);
             }
