@@ -124,6 +124,22 @@ fn a_plain_request_id_is_kept_and_any_other_replaced() {
 }
 
 #[test]
+fn what_clients_send_beside_the_query_changes_nothing() {
+    let server = Start::new(Engine::Sqlite).seed("1_a.sql", image(1).insert()).serve();
+    let plain = server.get("/v1/images/detail").body;
+    for (name, value) in [
+        ("Content-Type", "application/octet-stream"),
+        ("Accept", "image/png"),
+        ("Accept-Encoding", "gzip"),
+        ("If-None-Match", "*"),
+        ("Range", "bytes=0-10"),
+    ] {
+        let answer = server.send(&get("/v1/images/detail?page_size=1&owner=x").header(name, value));
+        assert_eq!((answer.status, &answer.body), (200, &plain), "{name}: {value}");
+    }
+}
+
+#[test]
 fn bodies_are_ignored_and_long_request_lines_refused() {
     let server = Start::new(Engine::Sqlite).serve();
     let mut request = get("/v1.1/images/detail?limit=2");

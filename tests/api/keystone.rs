@@ -1,5 +1,8 @@
 //! Tokens of Keystone: a fake one for what a real one will not do on demand, and a real one.
 
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::support::{Engine, FakeKeystone, Glimpse, Start, get, image};
@@ -183,4 +186,44 @@ fn an_unusable_configuration_is_refused_by_name() {
         assert!(message.contains(variable), "{variable}={value}: {message}");
         assert!(!message.contains("glance-pass"), "{message}");
     }
+}
+
+/// Makes an authority and a certificate of it for 127.0.0.1 in a folder.
+fn certificates(folder: &Path) {
+    let script = "
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority \
+            -keyout ca.key -out ca.pem -addext basicConstraints=critical,CA:TRUE
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=keystone -keyout key.pem -out request.pem
+        printf 'subjectAltName=IP:127.0.0.1\\nbasicConstraints=CA:FALSE\\n' > extensions
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out cert.pem
+    ";
+    let made = Command::new("sh").args(["-ec", script]).current_dir(folder).output().expect("a shell");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+#[ignore = "needs Python and openssl: tests/run brings them"]
+fn an_https_keystone_is_trusted_by_its_authority() {
+    let keystone = FakeKeystone::start();
+    keystone.know("token-p", "p", "member", 3600);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    certificates(folder.path());
+    let plain = keystone.url.trim_start_matches("http://").trim_end_matches("/v3");
+    let (host, port) = plain.split_once(':').expect("a host and a port");
+    let mut proxy = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keystone/tls.py"))
+        .args(["cert.pem", "key.pem", host, port])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python can be run");
+    let mut port = String::new();
+    BufReader::new(proxy.stdout.take().expect("its output")).read_line(&mut port).expect("a port");
+    let url = format!("https://127.0.0.1:{}/v3", port.trim());
+    let trusting = start(&url).set("KEYSTONE_CA_FILE", folder.path().join("ca.pem").display().to_string()).serve();
+    assert_eq!(status(&trusting, "token-p"), 200);
+    assert_eq!(status(&start(&url).serve(), "token-p"), 503, "nobody else vouches for it");
+    drop(proxy.stdin.take());
+    assert!(proxy.wait().expect("it ends").success());
 }
