@@ -19,6 +19,8 @@ import glanceclient  # noqa: E402
 import glanceclient.exc  # noqa: E402
 import openstack  # noqa: E402
 from keystoneauth1 import session, token_endpoint  # noqa: E402
+from tempest.lib import exceptions as tempest_exceptions  # noqa: E402
+from tempest.lib.services.image.v1 import images_client  # noqa: E402
 
 ENDPOINT, EXPECTED = sys.argv[1], json.load(open(sys.argv[2], encoding="utf-8"))
 TOKEN = sys.argv[3] if len(sys.argv) > 3 else None
@@ -138,11 +140,36 @@ def check_glance_command(options):
     same("glance image-list", sorted(rows), sorted(ids(where(lambda i: i["disk_format"] == "raw"))))
 
 
+class TempestAuth:
+    """What tempest's clients need of its authentication: where to ask, and with which token."""
+
+    def __init__(self, token):
+        self.token = token
+
+    def auth_request(self, method, url, headers=None, body=None, filters=None):
+        return f"{ENDPOINT}/v1/{url}", {**(headers or {}), "X-Auth-Token": self.token}, body
+
+
+def check_tempest(token):
+    client = images_client.ImagesClient(TempestAuth(token), "image", "RegionOne")
+    same("tempest: all", ids(client.list_images(detail=True)["images"]), ordered(EXPECTED))
+    for filters, test in FILTERS:
+        listed = client.list_images(detail=True, **filters)["images"]
+        same(f"tempest: {filters}", ids(listed), ordered(where(test)))
+    same("tempest: brief", ids(client.list_images(limit=3)["images"]), ordered(EXPECTED)[:3])
+    since = client.list_images(detail=True, **{"changes-since": "2016-01-01T00:00:20Z"})["images"]
+    same("tempest: changes-since", ids(since), ordered(where(lambda i: i["updated_at"] >= "2016-01-01T00:00:20")))
+    head = client.check_image(ONE["id"]).response
+    same("tempest: one", (head["x-image-meta-name"], head["x-image-meta-size"]), (ONE["name"], str(ONE["size"])))
+    refused("tempest", lambda: images_client.ImagesClient(TempestAuth("bad"), "image", "").list_images(),
+            tempest_exceptions.Unauthorized)
+
+
 def refused(what, ask, error):
     try:
         ask()
     except error as refusal:
-        same(f"{what}: a bad token", getattr(refusal, "status_code", None) or refusal.code, 401)
+        same(f"{what}: a bad token", getattr(refusal, "status_code", None) or getattr(refusal, "code", 401), 401)
         return
     sys.exit(f"{what}: a bad token was let in")
 
@@ -156,6 +183,7 @@ if TOKEN:
     check_openstack_command(
         ["--os-auth-type", "admin_token", "--os-endpoint", f"{ENDPOINT}/v1", "--os-token", TOKEN])
     check_glance_command(["--os-image-url", ENDPOINT, "--os-auth-token", TOKEN])
+    check_tempest(TOKEN)
     refused("glanceclient", lambda: list(glanceclient.Client("1", endpoint=ENDPOINT, token="bad").images.list()),
             glanceclient.exc.HTTPUnauthorized)
     stranger = session.Session(auth=token_endpoint.Token(ENDPOINT, "bad"))
@@ -168,4 +196,5 @@ else:
     check_glanceclient(glanceclient.Client("1", session=cloud.session))
     check_openstack_command([])
     check_glance_command([])
+    check_tempest(cloud.session.get_token())
 print(f"{checked} answers of the clients agree with the database")
