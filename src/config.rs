@@ -56,8 +56,8 @@ pub struct Settings {
     pub auth_tokens_file: Option<Optional<PathBuf>>,
 
     /// With AUTH=keystone: its v3 endpoint, whose path is mostly /v3
-    #[arg(long, env, value_parser = keystone_url)]
-    pub keystone_url: Option<Optional<String>>,
+    #[arg(long, env, hide_env_values = true, default_value = "")]
+    pub keystone_url: String,
 
     /// With AUTH=keystone: the name of the service's own account
     #[arg(long, env, default_value = "")]
@@ -202,10 +202,6 @@ fn optional_path(value: &str) -> Result<Optional<PathBuf>, &'static str> {
     Ok(Optional((!value.is_empty()).then(|| PathBuf::from(value))))
 }
 
-fn keystone_url(value: &str) -> Result<Optional<String>, &'static str> {
-    if value.is_empty() { Ok(Optional(None)) } else { keystone::endpoint(value).map(|url| Optional(Some(url))) }
-}
-
 fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
     const ACCEPTED: &str = "http:// or https:// and a host are accepted, such as https://images.example.org";
     if value.is_empty() {
@@ -330,7 +326,7 @@ impl Settings {
             Ok(value.to_owned())
         };
         let account = Account {
-            url: needed("KEYSTONE_URL", given(self.keystone_url.as_ref()).map_or("", String::as_str))?,
+            url: keystone::endpoint(&needed("KEYSTONE_URL", &self.keystone_url)?)?,
             username: needed("KEYSTONE_USERNAME", &self.keystone_username)?,
             password: needed("KEYSTONE_PASSWORD", &self.keystone_password)?,
             project: needed("KEYSTONE_PROJECT", &self.keystone_project)?,

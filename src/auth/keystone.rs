@@ -15,12 +15,15 @@ use reqwest::{Certificate, Client, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::{AuthError, Identity};
 
 /// The most tokens whose answers are kept; those used least recently go first.
 const KEPT: u64 = 10_000;
+
+/// Validations in flight at a time.
+const ASKERS: usize = 16;
 
 /// How long the refusal of a token is kept. A token that was refused never becomes valid, but
 /// memory is better spent on others.
@@ -51,6 +54,9 @@ pub struct Keystone {
     /// The service's own token; locked while it is being had, so that many ask once.
     own: Mutex<Option<OwnToken>>,
     answers: Cache<[u8; 32], Answer>,
+    /// Those who may ask at a time: more would only wait in Keystone's own queue, until it spends
+    /// its time on answers that nobody waits for any more.
+    askers: Semaphore,
 }
 
 #[derive(Clone)]
@@ -149,9 +155,9 @@ impl Keystone {
             let certificates = certificates.ok_or_else(|| anyhow!("{} holds no certificates in PEM.", name()))?;
             client = client.tls_certs_merge(certificates);
         }
-        let client = client.build().context("No HTTP client for Keystone can be made")?;
+        let client = client.build().context("No HTTP client for Keystone can be made (KEYSTONE_CA_FILE)")?;
         let answers = Cache::builder().max_capacity(KEPT).expire_after(AsLongAsKept).build();
-        Ok(Self { account, client, own: Mutex::default(), answers })
+        Ok(Self { account, client, own: Mutex::default(), answers, askers: Semaphore::new(ASKERS) })
     }
 
     /// Where callers get their tokens.
@@ -183,6 +189,7 @@ impl Keystone {
     }
 
     async fn ask(&self, token: &str) -> Result<Answer, Failure> {
+        let _permit = self.askers.acquire().await.expect("the semaphore is never closed");
         let own = self.own_token(None).await?;
         if let Some(answer) = self.validate(&own, token).await? {
             return Ok(answer);
@@ -235,7 +242,11 @@ impl Keystone {
         let refusal = Answer { identity: None, kept: REFUSAL_KEPT };
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(Some(refusal)),
+            // It does not know the token, or cannot even read a request with it.
+            StatusCode::NOT_FOUND
+            | StatusCode::BAD_REQUEST
+            | StatusCode::URI_TOO_LONG
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => return Ok(Some(refusal)),
             StatusCode::UNAUTHORIZED => return Ok(None),
             StatusCode::FORBIDDEN => return Err(Failure::ValidationForbidden),
             status => return Err(Failure::Unexpected(status)),
@@ -259,18 +270,22 @@ fn is_plausible(token: &str) -> bool {
     token.len() < 8192 && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The v3 endpoint of `KEYSTONE_URL`.
+/// The v3 endpoint of `KEYSTONE_URL`, as it may stand in a header.
 ///
 /// # Errors
-/// Where it is no URL of HTTP or HTTPS, or carries a user, a query or a fragment.
-pub fn endpoint(value: &str) -> Result<String, &'static str> {
-    const ACCEPTED: &str = "the v3 endpoint of Keystone is accepted, such as https://keystone.example.org:5000/v3";
-    let url = Url::parse(value).map_err(|_| ACCEPTED)?;
-    let is_plain =
-        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-    if matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain {
-        Ok(value.trim_end_matches('/').to_owned())
-    } else {
-        Err(ACCEPTED)
-    }
+/// Where it is no URL of HTTP or HTTPS, or carries a user, a query or a fragment. Only a value
+/// without a user is shown.
+pub fn endpoint(value: &str) -> anyhow::Result<String> {
+    let plain = Url::parse(value).ok().filter(|url| {
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && is_plain && url.query().is_none() && url.fragment().is_none()
+    });
+    let shown = if value.contains('@') { "..." } else { value };
+    let refused = || {
+        anyhow!(
+            "The value '{shown}' of KEYSTONE_URL is not accepted; it takes the v3 endpoint of Keystone, such as \
+             https://keystone.example.org:5000/v3."
+        )
+    };
+    Ok(plain.ok_or_else(refused)?.as_str().trim_end_matches('/').to_owned())
 }

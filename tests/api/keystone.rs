@@ -155,6 +155,10 @@ fn what_cannot_be_a_token_is_never_sent_on() {
     assert_eq!(keystone.state().validated.len(), 0);
     assert_eq!(status(&server, &"x".repeat(8191)), 401);
     assert_eq!(keystone.state().validated.len(), 1);
+    for refused in [400, 414, 431] {
+        keystone.state().answer = Some((refused, String::new()));
+        assert_eq!(status(&server, &format!("token-{refused}")), 401, "Keystone cannot read it");
+    }
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn an_unusable_configuration_is_refused_by_name() {
     ] {
         let message = start("http://127.0.0.1:5000/v3").set(variable, value).refusal();
         assert!(message.contains(variable), "{variable}={value}: {message}");
-        assert!(!message.contains("glance-pass"), "{message}");
+        assert!(!message.contains("glance-pass") && !message.contains("secret"), "{message}");
     }
 }
 

@@ -213,6 +213,8 @@ fn a_page_says_whether_more_follow(engine: Engine) {
     assert_eq!(list(&format!("?{}", marker(1))).images().len(), 0, "a page after the last image");
     assert_eq!((list("?limit=0").images().len(), next(&list("?limit=0"))), (0, None));
     list(&format!("?limit=0&{}", marker(9))).refusal(400);
+    let sdk = get("/v1/images/detail").header("User-Agent", "openstacksdk/4.22.0 keystoneauth1/5.18.1");
+    assert_eq!(next(&server.send(&sdk)), None, "openstacksdk fails on any link");
 }
 on_both_engines!(a_page_says_whether_more_follow);
 

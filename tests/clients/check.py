@@ -93,6 +93,11 @@ def check_glanceclient(client):
     shown = client.images.get(ONE["id"]).to_dict()
     same("glanceclient: one", {name: shown.get(name) for name in ONE}, ONE)
     try:
+        client.images.data(ONE["id"])
+        sys.exit("glanceclient: there is image data")
+    except glanceclient.exc.HTTPNotFound:
+        pass
+    try:
         client.images.get("00000000-0000-0000-0000-000000000000")
         sys.exit("glanceclient: an image that is not there was found")
     except glanceclient.exc.HTTPNotFound:
@@ -103,6 +108,7 @@ def check_openstacksdk(connection):
     image = connection.image
     same("openstacksdk: version", type(image).__module__, "openstack.image.v1._proxy")
     same("openstacksdk: all", ids(image.images()), ordered(EXPECTED))
+    same("openstacksdk: in pages", ids(image.images(limit=PAGE)), ordered(EXPECTED))
     for filters, test in FILTERS:
         same(f"openstacksdk: {filters}", ids(image.images(**filters)), ordered(where(test)))
     same("openstacksdk: find", image.find_image(ONE["name"], ignore_missing=False).id, ONE["id"])
