@@ -1,7 +1,8 @@
 //! The catalog in SQLite or PostgreSQL. Only this module knows SQL.
 //!
-//! `sql` compiles queries, `migrate` brings schema and seeds in; this file runs what they make. The page of a query is one row with one text: the documents that the database itself
-//! keeps ready, joined.
+//! `sql` compiles queries, `migrate` brings schema and seeds in; this file runs what they make.
+//! The page of a query is one row with one text: the documents that the database itself keeps
+//! ready, joined.
 
 mod migrate;
 mod sql;
@@ -59,8 +60,9 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// PostgreSQL: lost connections (08), conflicts such as with the recovery of a standby (40), out
-/// of resources (53), operator intervention such as a shutdown or a cancelled statement (57). SQLite: busy (5) or locked (6), interrupted (9), their
-/// extended codes keeping these in the lowest byte.
+/// of resources (53), operator intervention such as a shutdown or a cancelled statement (57).
+/// SQLite: busy (5) or locked (6), interrupted (9), their extended codes keeping these in the
+/// lowest byte.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
         return ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
