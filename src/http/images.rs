@@ -51,7 +51,9 @@ async fn list(
 /// reference: `X-Image-Meta-Name`, `X-Image-Meta-Property-NAME`, `True` and `False`, nulls left
 /// out, text as UTF-8. `GET` has them too, but is 404: no image data is kept.
 ///
-/// A property whose name or value no header can hold is left out.
+/// A property whose name is no token of HTTP (RFC 9110), such as one beyond ASCII, is named
+/// percent-encoded: the reference sends such names as they are, at which clients drop the rest of
+/// the headers or the whole answer. One whose value has control characters is left out.
 pub async fn one(
     request: HttpRequest,
     id: Path<String>,
@@ -110,6 +112,28 @@ fn no_image(id: &str) -> ApiError {
     ApiError::NotFound(format!("No image that you can see has the id {id}."))
 }
 
+/// What the name of a header may not hold (RFC 9110), and the percent sign of the encoding itself.
+const NOT_IN_A_TOKEN: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'%')
+    .add(b'(')
+    .add(b')')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b';')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'{')
+    .add(b'}');
+
 /// The headers of an image's document.
 fn headers(document: &Map<String, Value>) -> Vec<(HeaderName, HeaderValue)> {
     let fields = document.iter().filter(|(name, _)| *name != "properties").map(|(name, value)| (name.clone(), value));
@@ -123,7 +147,9 @@ fn headers(document: &Map<String, Value>) -> Vec<(HeaderName, HeaderValue)> {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let name = HeaderName::try_from(format!("x-image-meta-{name}")).ok()?;
+        let name = HeaderName::try_from(format!("x-image-meta-{name}"))
+            .or_else(|_| format!("x-image-meta-{}", utf8_percent_encode(&name, NOT_IN_A_TOKEN)).try_into())
+            .ok()?;
         Some((name, HeaderValue::from_bytes(text.as_bytes()).ok()?))
     };
     let etag = document["checksum"].as_str().and_then(|checksum| HeaderValue::from_str(checksum).ok());
