@@ -10,7 +10,7 @@ use anyhow::{bail, ensure};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::auth::keystone::{self, Account, Keystone};
-use crate::auth::{Access, Authenticator, Tokens};
+use crate::auth::{Access, Authenticator, Caller, Identity, Tokens};
 use crate::query::Limits;
 use crate::store::{Patience, Target};
 
@@ -24,12 +24,48 @@ pub struct Cli {
     pub settings: Settings,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Serve the API; what `glimpse` alone does.
     Serve,
     /// Bring the schema up to date, apply the seeds, and exit.
     Migrate,
+    /// Show how a list is found: the plan and why, each statement, and what it costs.
+    Explain(Explain),
+}
+
+/// A list and who asks for it.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// The query string of the list, such as 'status=active&size_min=1000'
+    #[arg(default_value = "")]
+    pub query: String,
+
+    /// Ask as a member of this project
+    #[arg(long, value_name = "PROJECT", global = false)]
+    pub project: Option<String>,
+
+    /// Ask as an admin of that project
+    #[arg(long, requires = "project")]
+    pub admin: bool,
+
+    /// Ask without a token; else, and without a project, as with AUTH=none
+    #[arg(long, conflicts_with = "project")]
+    pub anonymous: bool,
+}
+
+impl Explain {
+    pub fn caller(&self) -> Caller {
+        match &self.project {
+            Some(project) => Caller::Authenticated(Identity {
+                user: String::new(),
+                project: Some(project.clone()),
+                roles: self.admin.then(|| "admin".to_owned()).into_iter().collect(),
+            }),
+            None if self.anonymous => Caller::Anonymous,
+            None => Caller::Unrestricted,
+        }
+    }
 }
 
 /// Every setting, as `--flag` or `VARIABLE`.
@@ -118,6 +154,10 @@ pub struct Settings {
     /// The longest time that a query may run; then 503
     #[arg(long, env, default_value = "5s", value_parser = duration)]
     pub query_timeout: Duration,
+
+    /// Rows, times the square root of the page, that are passed over before another plan is looked for
+    #[arg(long, env, default_value = "200", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub walk_limit: u32,
 
     /// The longest wait for the database at the start
     #[arg(long, env, default_value = "30s", value_parser = duration)]
@@ -270,6 +310,7 @@ impl Settings {
             connections: given(self.database_connections.as_ref()).copied(),
             acquire: self.acquire_timeout,
             query: self.query_timeout,
+            walk: self.walk_limit,
         }
     }
 

@@ -12,9 +12,11 @@
 //! * [`store`]: the only module that knows SQL: schema, seeds, and the pages of a query.
 //! * [`http`]: routes, answers and error bodies.
 //! * [`config`], [`telemetry`], [`server`]: the settings, the log, and the process around it all.
+//! * [`explain`]: how a list is found, for people.
 
 pub mod auth;
 pub mod config;
+pub mod explain;
 pub mod http;
 pub mod query;
 pub mod server;

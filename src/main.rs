@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use glimpse::config::{Cli, Command};
-use glimpse::{server, telemetry};
+use glimpse::{explain, server, telemetry};
 
 fn main() -> ExitCode {
     match run() {
@@ -22,6 +22,7 @@ fn run() -> anyhow::Result<()> {
         match command.unwrap_or(Command::Serve) {
             Command::Serve => server::serve(&settings).await,
             Command::Migrate => server::migrate(&settings).await,
+            Command::Explain(asked) => explain::explain(&asked, &settings).await,
         }
     })
 }

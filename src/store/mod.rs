@@ -5,6 +5,7 @@
 //! ready, joined.
 
 mod migrate;
+mod plan;
 mod sql;
 
 use std::fmt::Write as _;
@@ -18,15 +19,16 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{
-    ConnectOptions as _, Connection as _, Database, PgConnection, Postgres, QueryBuilder, Row as _, Sqlite,
-    SqliteConnection,
+    ConnectOptions as _, Connection as _, Database, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection,
 };
 use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use sql::Dialect;
-pub use sql::Projection;
+use plan::Search;
+pub use plan::{Choice, Finding, Traced};
+use sql::{Compiled, Dialect, Sql};
+pub use sql::{Path, Plan, Projection};
 
 use crate::query::{ImageQuery, View};
 
@@ -149,6 +151,9 @@ pub struct Patience {
     pub acquire: Duration,
     /// The longest time that one query may run.
     pub query: Duration,
+    /// The rows, times the square root of the size of the page, that a walk in the order of the
+    /// page passes over before another plan is looked for.
+    pub walk: u32,
 }
 
 impl Target {
@@ -288,6 +293,17 @@ impl Target {
     }
 }
 
+/// How the page of a query is found.
+#[derive(Debug)]
+pub struct Explained {
+    pub choice: Choice,
+    pub page: Page,
+    /// What was run, the page's own statement last.
+    pub statements: Vec<Traced>,
+    /// What the statements' work is counted in.
+    pub unit: &'static str,
+}
+
 enum Pool {
     Sqlite(SqlitePool),
     Postgres(PgPool),
@@ -334,18 +350,11 @@ impl Store {
     /// database says.
     pub async fn page(&self, query: &ImageQuery, view: &View, projection: Projection) -> Result<Page, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut after = None;
-            if let Some(id) = query.marker {
-                let mut sql = QueryBuilder::<Engine>::default();
-                sql::push_marker(&mut sql, query, view, id);
-                let row = sql.build().fetch_optional(&mut *connection).await?;
-                let row = row.ok_or(StoreError::MarkerNotFound(id))?;
-                after = Some(Engine::position(&row, query.sort_key, id)?);
-            }
-            let mut sql = QueryBuilder::<Engine>::default();
-            sql::push_page(&mut sql, query, view, after.as_ref(), projection);
-            let row = sql.build().fetch_one(&mut *connection).await?;
-            Page::new(row.try_get_unchecked(0)?, query.limit)
+            let mut search = Search::<Engine>::new(&mut connection);
+            let after = search.position(query, view).await?;
+            let page = Compiled { query, view, after: after.as_ref() };
+            let found = search.page(&page, projection, self.patience.walk).await?;
+            Page::new(Engine::documents(&found.row)?, query.limit)
         })
     }
 
@@ -355,10 +364,10 @@ impl Store {
     /// What the database says.
     pub async fn image(&self, id: Uuid, view: &View) -> Result<Option<String>, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut sql = QueryBuilder::<Engine>::default();
+            let mut sql = Sql::<Engine>::new("");
             sql::push_image(&mut sql, id, view);
-            let row = sql.build().fetch_optional(&mut *connection).await?;
-            Ok(row.map(|row| row.try_get(0)).transpose()?)
+            let rows = Engine::fetch(&mut connection, sql).await?;
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
         })
     }
 
@@ -368,10 +377,11 @@ impl Store {
     /// What the database says.
     pub async fn members(&self, id: Uuid, view: &View) -> Result<String, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut sql = QueryBuilder::<Engine>::default();
+            let mut sql = Sql::<Engine>::new("");
             sql::push_members(&mut sql, id, view);
-            let row = sql.build().fetch_one(&mut *connection).await?;
-            Ok(row.try_get::<Option<&str>, _>(0)?.unwrap_or_default().replace('\n', ","))
+            let rows = Engine::fetch(&mut connection, sql).await?;
+            let joined = rows.first().map(|row| row.try_get::<Option<&str>, _>(0)).transpose()?.flatten();
+            Ok(joined.unwrap_or_default().replace('\n', ","))
         })
     }
 
@@ -381,10 +391,11 @@ impl Store {
     /// What the database says.
     pub async fn shared(&self, project: &str, view: &View) -> Result<String, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut sql = QueryBuilder::<Engine>::default();
+            let mut sql = Sql::<Engine>::new("");
             sql::push_shared(&mut sql, project, view);
-            let row = sql.build().fetch_one(&mut *connection).await?;
-            Ok(row.try_get::<Option<&str>, _>(0)?.unwrap_or_default().replace('\n', ","))
+            let rows = Engine::fetch(&mut connection, sql).await?;
+            let joined = rows.first().map(|row| row.try_get::<Option<&str>, _>(0)).transpose()?.flatten();
+            Ok(joined.unwrap_or_default().replace('\n', ","))
         })
     }
 
@@ -399,16 +410,19 @@ impl Store {
         })
     }
 
-    /// How the engine would run the page of a query, one step a line, in its own words.
+    /// How the page of a query is found: what the choice of its plan rests on, and every statement
+    /// with its cost.
     ///
     /// # Errors
     /// As [`Store::page`].
-    pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Vec<String>, StoreError> {
+    pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Explained, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut sql = QueryBuilder::<Engine>::new(Engine::EXPLAIN);
-            sql::push_page(&mut sql, query, view, None, Projection::Detail);
-            let rows = sql.build().fetch_all(&mut *connection).await?;
-            Ok(rows.iter().map(|row| row.try_get(Engine::EXPLAINED)).collect::<Result<_, _>>()?)
+            let mut search = Search::<Engine>::traced(&mut connection);
+            let after = search.position(query, view).await?;
+            let page = Compiled { query, view, after: after.as_ref() };
+            let found = search.page(&page, Projection::Detail, self.patience.walk).await?;
+            let page = Page::new(Engine::documents(&found.row)?, query.limit)?;
+            Ok(Explained { choice: found.choice, page, statements: search.into_trace(), unit: Engine::WORK })
         })
     }
 

@@ -39,8 +39,12 @@ fn every_single_filter_uses_an_index(engine: Engine) {
     assert!(start.output().status.success());
     start.database.execute(fill(engine));
     let plans = run(async {
-        let patience =
-            Patience { connections: Some(1), acquire: Duration::from_secs(30), query: Duration::from_secs(30) };
+        let patience = Patience {
+            connections: Some(1),
+            acquire: Duration::from_secs(30),
+            query: Duration::from_secs(30),
+            walk: 200,
+        };
         let store = Target::parse(&start.database.url).expect("a target").open(patience);
         let mut plans = Vec::new();
         for (query, index) in [
@@ -55,7 +59,9 @@ fn every_single_filter_uses_an_index(engine: Engine) {
         ] {
             let parsed = parse(query, Limits { default: 25, max: 1000 }).expect("a query");
             let view = View { listed: Scope::All, markers: Markers::Any };
-            plans.push((query, index, store.explain(&parsed, &view).await.expect("a plan").join("\n")));
+            let explained = store.explain(&parsed, &view).await.expect("a plan");
+            let steps: Vec<String> = explained.statements.into_iter().flat_map(|statement| statement.steps).collect();
+            plans.push((query, index, steps.join("\n")));
         }
         store.close().await;
         plans

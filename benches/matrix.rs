@@ -1,0 +1,108 @@
+//! Runs the matrix of queries on a catalog and reports what each costs.
+
+#[path = "../tests/matrix/mod.rs"]
+mod matrix;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use glimpse::query::{Limits, parse};
+use glimpse::store::{Patience, Projection, StoreError, Target};
+
+/// Runs the matrix of queries on a catalog and reports what each costs.
+#[derive(Parser)]
+struct Arguments {
+    /// The catalog
+    #[arg(long, env)]
+    database_url: String,
+
+    /// The file that takes every query with its figures, as tab-separated values
+    #[arg(long, default_value = "target/matrix.tsv")]
+    out: PathBuf,
+
+    /// How often each query is timed
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+
+    /// As WALK_LIMIT: what a page passes over before another plan is looked for
+    #[arg(long, default_value_t = 200)]
+    walk_limit: u32,
+
+    /// Only every so many queries
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+
+    /// What `cargo bench` adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+struct Measured {
+    case: matrix::Case,
+    work: i64,
+    milliseconds: f64,
+    plan: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let patience = Patience {
+        connections: Some(1),
+        acquire: Duration::from_secs(30),
+        query: Duration::from_secs(60),
+        walk: arguments.walk_limit,
+    };
+    let store = Target::parse(&arguments.database_url)?.open(patience);
+    let cases = matrix::cases(&store, &mut matrix::Asking::connect(&arguments.database_url).await).await;
+    eprintln!("{} queries", cases.len());
+    let mut measured = Vec::new();
+    let mut unit = "";
+    for case in cases.into_iter().step_by(arguments.every) {
+        let query = parse(&case.query, Limits { default: matrix::PAGE, max: matrix::PAGE })?;
+        let mut times = Vec::new();
+        for _ in 0..arguments.runs {
+            let started = Instant::now();
+            match store.page(&query, &case.view, Projection::Detail).await {
+                Ok(_) => {}
+                Err(StoreError::Unavailable(cause)) if case.properties > 1 => eprintln!("{}: {cause}", case.query),
+                Err(error) => return Err(error.into()),
+            }
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        let explained = store.explain(&query, &case.view).await?;
+        unit = explained.unit;
+        measured.push(Measured {
+            work: explained.statements.iter().map(|statement| statement.work).sum(),
+            milliseconds: times[times.len() / 2],
+            plan: format!("{:?}", explained.choice.plan),
+            case,
+        });
+    }
+
+    measured.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
+    let mut table = format!("milliseconds\t{unit}\tranges\tproperties\tplan\tlabel\tquery\n");
+    for Measured { case, work, milliseconds, plan } in &measured {
+        let Case { label, query, ranges, properties, .. } = case;
+        writeln!(table, "{milliseconds:.3}\t{work}\t{ranges}\t{properties}\t{plan}\t{label}\t{query}")?;
+    }
+    std::fs::write(&arguments.out, &table)?;
+    println!("The worst twenty of {} queries by time; all are in {}.", measured.len(), arguments.out.display());
+    print!("{}", table.lines().take(21).map(|line| format!("{line}\n")).collect::<String>());
+    for ranges in 0..=2 {
+        let of_kind: Vec<&Measured> =
+            measured.iter().filter(|one| one.case.ranges == ranges && one.case.properties < 2).collect();
+        let slowest = of_kind.iter().map(|one| one.milliseconds).fold(0.0, f64::max);
+        let most = of_kind.iter().map(|one| one.work).max().unwrap_or_default();
+        println!(
+            "{ranges} ranges, {} queries: at most {slowest:.3} ms at the median and {most} {unit}.",
+            of_kind.len()
+        );
+    }
+    Ok(())
+}
+
+use matrix::Case;

@@ -1,0 +1,58 @@
+//! `glimpse explain`: how a list is found, for people.
+
+use std::io::{self, Write};
+
+use crate::config::{Explain, Settings};
+use crate::query::{Value, parse};
+use crate::store::Explained;
+
+/// Prints on standard output how the list of a query is found, and runs it to do so.
+///
+/// # Errors
+/// A query that the API would refuse, in the API's words; and a database that does not answer.
+pub async fn explain(asked: &Explain, settings: &Settings) -> anyhow::Result<()> {
+    let query = parse(&asked.query, settings.limits()?)?;
+    let target = settings.target()?;
+    target.reach(false, settings.connect_timeout).await?;
+    target.check_schema().await?;
+    let store = target.open(settings.patience());
+    let explained = store.explain(&query, &asked.caller().view(query.is_public)).await;
+    store.close().await;
+    match print(&explained?, io::stdout().lock()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn print(explained: &Explained, mut out: impl Write) -> io::Result<()> {
+    let Explained { choice, page, statements, unit } = explained;
+    writeln!(out, "Plan: {}", choice.plan)?;
+    for finding in &choice.findings {
+        writeln!(out, "  {finding}")?;
+    }
+    let work: i64 = statements.iter().map(|statement| statement.work).sum();
+    let images = page.json.matches("\"min_disk\":").count();
+    let next = if page.next.is_some() { ", and more follow" } else { "" };
+    writeln!(out, "Answer: {images} images{next}")?;
+    writeln!(out, "Work: {work} {unit} in {} statements", statements.len())?;
+    for (number, statement) in statements.iter().enumerate() {
+        writeln!(out, "\nStatement {}: {} {unit}\n  {}", number + 1, statement.work, statement.sql)?;
+        for (place, bind) in statement.binds.iter().enumerate() {
+            writeln!(out, "  {} = {}", place + 1, shown(bind))?;
+        }
+        for step in &statement.steps {
+            writeln!(out, "    {step}")?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("{text:?}"),
+        Value::Whole(number) => number.to_string(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Time(time) => time.to_string(),
+        Value::Id(id) => id.to_string(),
+    }
+}
