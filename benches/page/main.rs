@@ -17,7 +17,7 @@ use clap::Parser;
 /// Measures how fast pages of an existing catalog are served, or with --memory at what cost.
 #[derive(Parser)]
 struct Arguments {
-    /// The catalog, filled; nothing is written to it
+    /// The catalog, filled
     #[arg(long, env, required_unless_present = "fixed")]
     database_url: Option<String>,
 
