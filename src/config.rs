@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use actix_web::http::Uri;
 use anyhow::{bail, ensure};
+use chrono::{Datelike as _, NaiveDateTime};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::auth::keystone::{self, Account, Keystone};
 use crate::auth::{Access, Authenticator, Caller, Identity, Tokens};
 use crate::query::Limits;
 use crate::store::{Patience, Target};
+use crate::timestamp::Timestamp;
 
 /// Serves the OpenStack Image API v1.1 from a SQL database.
 #[derive(Debug, Parser)]
@@ -32,6 +34,40 @@ pub enum Command {
     Migrate,
     /// Show how a list is found: the plan and why, each statement, and what it costs.
     Explain(Explain),
+    /// Fill the database with a synthetic catalog, whole or not at all.
+    ///
+    /// The same seed, count and time give the same images on SQLite and PostgreSQL. The schema is
+    /// brought up to date first, as by `glimpse migrate`; seeds are not applied.
+    Generate(Generate),
+}
+
+/// A synthetic catalog.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Generate {
+    /// How many images
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub count: u64,
+
+    /// Any whole number; another one gives other images
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// The end of the ten years in which the images are created and updated
+    #[arg(long, value_name = "TIME", default_value = "2026-01-01T00:00:00", value_parser = until)]
+    pub until: Timestamp,
+
+    /// Keep the images that are there already
+    #[arg(long, conflicts_with = "replace")]
+    pub append: bool,
+
+    /// Delete the images that are there already
+    #[arg(long)]
+    pub replace: bool,
+}
+
+fn until(value: &str) -> Result<Timestamp, &'static str> {
+    let time = Timestamp::parse(value).filter(|time| NaiveDateTime::from(*time).year() > 10);
+    time.ok_or("a time in the years 11 to 9999 is accepted, such as 2026-01-01 or 2026-01-01T12:00:00Z")
 }
 
 /// A list and who asks for it.

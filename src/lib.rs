@@ -13,10 +13,12 @@
 //! * [`http`]: routes, answers and error bodies.
 //! * [`config`], [`telemetry`], [`server`]: the settings, the log, and the process around it all.
 //! * [`explain`]: how a list is found, for people.
+//! * [`generate`]: a synthetic catalog of any size.
 
 pub mod auth;
 pub mod config;
 pub mod explain;
+pub mod generate;
 pub mod http;
 pub mod query;
 pub mod server;

@@ -1,13 +1,13 @@
-//! The program: reads the settings, then serves or migrates.
+//! The program: reads the settings, then does what the command says.
 
 use std::process::ExitCode;
 
 use glimpse::config::{Cli, Command};
-use glimpse::{explain, server, telemetry};
+use glimpse::{explain, generate, server, telemetry};
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("glimpse: {error:#}");
             ExitCode::FAILURE
@@ -15,14 +15,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
+fn run() -> anyhow::Result<ExitCode> {
     let Cli { command, settings } = Cli::read()?;
     telemetry::start(&settings.rust_log, settings.log_format)?;
     actix_web::rt::System::new().block_on(async {
         match command.unwrap_or(Command::Serve) {
-            Command::Serve => server::serve(&settings).await,
-            Command::Migrate => server::migrate(&settings).await,
-            Command::Explain(asked) => explain::explain(&asked, &settings).await,
+            Command::Serve => server::serve(&settings).await?,
+            Command::Migrate => server::migrate(&settings).await?,
+            Command::Explain(asked) => explain::explain(&asked, &settings).await?,
+            Command::Generate(asked) => return generate::generate(asked, &settings).await,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }

@@ -132,12 +132,14 @@ fn too_new(number: i64) -> anyhow::Error {
     anyhow!("The database's schema is too new: this Glimpse does not know its migration {number}.")
 }
 
-/// What the engines do differently. All of it happens inside a transaction that one process at a
-/// time can have.
-trait Seedable: Connection + Migrate + Sized {
-    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError>;
-
+/// A transaction that one process at a time can have.
+pub(super) trait Alone: Connection {
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>>;
+}
+
+/// What the engines do differently. All of it happens inside such a transaction.
+trait Seedable: Alone + Migrate + Sized {
+    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError>;
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>>;
 
@@ -147,13 +149,24 @@ trait Seedable: Connection + Migrate + Sized {
 const RECORDED: &str = "SELECT number, name, checksum FROM seed_migrations";
 const RECORD: &str = "INSERT INTO seed_migrations (number, name, checksum) VALUES ($1, $2, $3)";
 
+impl Alone for SqliteConnection {
+    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
+        self.begin_with("BEGIN IMMEDIATE").await
+    }
+}
+
+impl Alone for PgConnection {
+    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
+        // Each statement must see what was committed while it waited for the lock.
+        let mut transaction = self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+}
+
 impl Seedable for SqliteConnection {
     async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
         migrator(|step| step.sqlite).run(&mut **transaction).await
-    }
-
-    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
-        self.begin_with("BEGIN IMMEDIATE").await
     }
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {
@@ -192,13 +205,6 @@ impl Seedable for SqliteConnection {
 impl Seedable for PgConnection {
     async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
         migrator(|step| step.postgres).run(&mut **transaction).await
-    }
-
-    async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
-        // Each statement must see what was committed while it waited for the lock.
-        let mut transaction = self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
-        Ok(transaction)
     }
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {

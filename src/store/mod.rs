@@ -1,9 +1,10 @@
 //! The catalog in SQLite or PostgreSQL. Only this module knows SQL.
 //!
-//! `sql` compiles queries, `migrate` brings schema and seeds in; this file runs what they make.
+//! `sql` compiles queries, `migrate` brings schema and seeds in, `bulk` many images at once; this file runs what they make.
 //! The page of a query is one row with one text: the documents that the database itself keeps
 //! ready, joined.
 
+mod bulk;
 mod migrate;
 mod plan;
 mod sql;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use bulk::{Filled, Image, Member, Present, Step};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
 use sql::{Compiled, Dialect, Sql};

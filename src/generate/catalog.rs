@@ -1,0 +1,409 @@
+//! The synthetic catalog: a pure function of its seed, its size and its end.
+//!
+//! Only whole numbers are calculated with, because floats may differ in the last bit from one
+//! machine to another.
+
+use std::fmt::Write as _;
+
+use chrono::{NaiveDateTime, TimeDelta};
+use uuid::{Builder, Uuid};
+
+use crate::store::{Image, Member};
+use crate::timestamp::Timestamp;
+
+/// Where the images are created, in days before the end.
+pub const DAYS: i64 = 3652;
+
+const PROJECTS: u64 = 1000;
+
+/// A catalog whose images can be made one by one, in the order of their creation.
+pub struct Catalog {
+    seed: u64,
+    count: u64,
+    start: NaiveDateTime,
+    /// The time from the first creation to the end, in microseconds.
+    span: u64,
+    owners: Ranks,
+    releases: Ranks,
+    versions: Ranks,
+}
+
+impl Catalog {
+    /// `count` images, created and updated in the ten years up to `until`.
+    ///
+    /// # Panics
+    /// Where ten years before `until` there is no time.
+    pub fn new(seed: u64, count: u64, until: Timestamp) -> Self {
+        let span = TimeDelta::days(DAYS);
+        let start = NaiveDateTime::from(until).checked_sub_signed(span).expect("the end is far from the first time");
+        let span = span.num_microseconds().and_then(|span| u64::try_from(span).ok()).expect("ten years fit");
+        Self {
+            seed,
+            count,
+            start,
+            span,
+            // The largest project owns a tenth of the catalog, the smallest a hundred-thousandth.
+            owners: Ranks::new(PROJECTS, |rank| u64::MAX / 1_000_000 / (rank + 10) / (rank + 10)),
+            releases: Ranks::new(RELEASES.len() as u64, |rank| 1_000_000 / (rank + 2)),
+            versions: Ranks::new(60, |rank| 1_000_000 / (rank + 1)),
+        }
+    }
+
+    pub fn images(&self) -> impl Iterator<Item = Image> + '_ {
+        (0..self.count).map(|index| self.image(index))
+    }
+
+    /// The image with that number; the others have no part in it.
+    fn image(&self, index: u64) -> Image {
+        let mut random = Random::new(self.seed, index);
+        let id = random.uuid();
+        let status = *random.weighted(&STATUSES);
+        let release = &RELEASES[self.releases.pick(&mut random)];
+        let (disk_format, container_format) = formats(&mut random, status);
+        let size = size(&mut random, status);
+        let has_data = matches!(status, "active" | "deactivated" | "deleted" | "pending_delete");
+        let is_public = random.one_in(10, 3);
+        let deleted = matches!(status, "deleted" | "pending_delete");
+        let owner = self.owners.pick(&mut random) as u64;
+
+        let place = u128::from(index) * u128::from(self.span) + u128::from(random.below(self.span));
+        let created = u64::try_from(place / u128::from(self.count)).expect("less than the span");
+        let left = self.span - created;
+        let longest = if random.one_in(10, 9) { left.min(DAY) } else { left };
+        let updated = created + random.below(longest + 1);
+        let at = |microseconds: u64| {
+            let since = i64::try_from(microseconds).expect("at most the span");
+            Timestamp::from(self.start + TimeDelta::microseconds(since))
+        };
+
+        let name = self.name(&mut random, release, status);
+        let members = if is_public || deleted { Vec::new() } else { self.members(&mut random, owner) };
+        Image {
+            id,
+            name,
+            status: status.into(),
+            disk_format: disk_format.map(Into::into),
+            container_format: container_format.map(Into::into),
+            size,
+            virtual_size: size.filter(|_| has_data && random.one_in(10, 3)).map(|size| {
+                let gibibyte = 1 << 30;
+                (size / gibibyte + 1 + i64::from(random.small(8))) * gibibyte
+            }),
+            checksum: has_data.then(|| random.hex32()),
+            owner: Some(project(owner)),
+            is_public,
+            protected: !deleted && random.one_in(20, 1),
+            deleted,
+            min_ram: *random.weighted(&[(0, 70), (512, 10), (1024, 8), (2048, 7), (4096, 4), (8192, 1)]),
+            min_disk: *random.weighted(&[(0, 60), (1, 5), (5, 8), (10, 10), (20, 12), (40, 4), (100, 1)]),
+            created_at: at(created),
+            updated_at: Some(at(updated)),
+            deleted_at: deleted.then(|| at(updated)),
+            properties: properties(&mut random, release),
+            members,
+        }
+    }
+
+    /// Some names have very many images, some a few, and a third only one.
+    fn name(&self, random: &mut Random, release: &Release, status: &str) -> Option<String> {
+        let unnamed = if status == "queued" { 30 } else { 1 };
+        if random.one_in(100, unnamed) {
+            return None;
+        }
+        let role = *random.pick(&ROLES);
+        Some(match random.below(100) {
+            0..45 => format!("{}{}", release.name, random.weighted(&VARIANTS)),
+            45..65 => format!("{}-{role}-v{}", random.pick(&TEAMS), self.versions.pick(random) + 1),
+            65..80 => format!("snapshot-{role}-{:08x}", random.small(u32::MAX)),
+            80..98 => {
+                let host = 1 + random.small(400);
+                format!("{role}-{host:03}.{}.example.org backup {:08x}", random.pick(&TEAMS), random.small(u32::MAX))
+            }
+            _ => format!("{}-{}", random.pick(&BEYOND_ASCII), 1 + random.small(50)),
+        })
+    }
+
+    /// One private image in twenty-five is shared, mostly with one project.
+    fn members(&self, random: &mut Random, owner: u64) -> Vec<Member> {
+        let count = *random.weighted(&[(0, 960), (1, 24), (2, 8), (3, 4), (5, 3), (12, 1)]);
+        let mut members: Vec<Member> = Vec::new();
+        for _ in 0..count {
+            // Who is a member of much is not who owns much.
+            let member = (self.owners.pick(random) as u64 * 7 + 400) % PROJECTS;
+            let (member, is_owner) = (project(member), member == owner);
+            if !is_owner && members.iter().all(|present| present.member != member) {
+                members.push(Member { member, can_share: random.one_in(10, 1) });
+            }
+        }
+        members
+    }
+}
+
+const DAY: u64 = 24 * 60 * 60 * 1_000_000;
+
+/// The id of a project, the same for every seed.
+fn project(rank: u64) -> String {
+    Random::new(0x7072_6f6a_6563_7473, rank).hex32()
+}
+
+const STATUSES: [(&str, u64); 9] = [
+    ("active", 930),
+    ("deleted", 32),
+    ("queued", 14),
+    ("killed", 10),
+    ("saving", 6),
+    ("deactivated", 4),
+    ("pending_delete", 2),
+    ("uploading", 1),
+    ("importing", 1),
+];
+
+fn formats(random: &mut Random, status: &str) -> (Option<&'static str>, Option<&'static str>) {
+    if status == "queued" && random.one_in(2, 1) {
+        return (None, None);
+    }
+    let disk = *random.weighted(&[
+        ("qcow2", 620),
+        ("raw", 180),
+        ("vmdk", 80),
+        ("iso", 50),
+        ("vhd", 25),
+        ("vdi", 15),
+        ("ami", 12),
+        ("aki", 6),
+        ("ari", 6),
+        ("vhdx", 4),
+        ("ploop", 2),
+    ]);
+    let container = match disk {
+        "ami" | "aki" | "ari" => disk,
+        "vmdk" => random.weighted(&[("bare", 70), ("ova", 25), ("ovf", 5)]),
+        "raw" => random.weighted(&[("bare", 98), ("docker", 2)]),
+        _ => random.weighted(&[("bare", 990), ("ovf", 8), ("docker", 2)]),
+    };
+    (Some(disk), Some(container))
+}
+
+/// 100 kB to 100 GB, each tenth of a decade as often as any other.
+fn size(random: &mut Random, status: &str) -> Option<i64> {
+    const STEPS: [u64; 11] = [1000, 1259, 1585, 1995, 2512, 3162, 3981, 5012, 6310, 7943, 10000];
+
+    let known = match status {
+        "queued" => 0,
+        "saving" | "uploading" | "importing" | "killed" => 50,
+        _ => 100,
+    };
+    if !random.one_in(100, known) {
+        return None;
+    }
+    let scale = 100 * 10_u64.pow(random.small(6));
+    let step = random.small(10) as usize;
+    let (low, high) = (STEPS[step] * scale, STEPS[step + 1] * scale);
+    i64::try_from(low + random.below(high - low)).ok()
+}
+
+struct Release {
+    name: &'static str,
+    distribution: &'static str,
+    version: &'static str,
+}
+
+macro_rules! releases {
+    ($($name:literal $distribution:literal $version:literal),+ $(,)?) => {
+        [$(Release { name: $name, distribution: $distribution, version: $version }),+]
+    };
+}
+
+/// What the images are made of, by how common it is.
+const RELEASES: [Release; 40] = releases![
+    "ubuntu-22.04" "ubuntu" "22.04",
+    "ubuntu-20.04" "ubuntu" "20.04",
+    "debian-12" "debian" "12",
+    "centos-7" "centos" "7",
+    "ubuntu-18.04" "ubuntu" "18.04",
+    "rocky-9" "rocky" "9",
+    "windows-server-2019" "windows" "10.0.17763",
+    "debian-11" "debian" "11",
+    "cirros-0.6.2" "cirros" "0.6.2",
+    "almalinux-9" "almalinux" "9",
+    "rhel-8" "rhel" "8",
+    "ubuntu-24.04" "ubuntu" "24.04",
+    "windows-server-2022" "windows" "10.0.20348",
+    "ubuntu-16.04" "ubuntu" "16.04",
+    "rocky-8" "rocky" "8",
+    "debian-10" "debian" "10",
+    "fedora-coreos-38" "fedora-coreos" "38",
+    "rhel-9" "rhel" "9",
+    "centos-8-stream" "centos" "8",
+    "almalinux-8" "almalinux" "8",
+    "amphora-x64-haproxy" "ubuntu" "22.04",
+    "flatcar-3510" "flatcar" "3510.2.0",
+    "opensuse-leap-15.5" "opensuse" "15.5",
+    "windows-server-2016" "windows" "10.0.14393",
+    "fedora-38" "fedora" "38",
+    "sles-15-sp5" "sles" "15.5",
+    "centos-6" "centos" "6",
+    "ubuntu-14.04" "ubuntu" "14.04",
+    "debian-9" "debian" "9",
+    "oraclelinux-8" "oraclelinux" "8",
+    "windows-server-2012-r2" "windows" "6.3",
+    "cirros-0.3.4" "cirros" "0.3.4",
+    "arch" "arch" "rolling",
+    "freebsd-13.2" "freebsd" "13.2",
+    "fedora-39" "fedora" "39",
+    "alpine-3.18" "alpine" "3.18",
+    "windows-10" "windows" "10.0.19045",
+    "gentoo" "gentoo" "rolling",
+    "openbsd-7.3" "openbsd" "7.3",
+    "debian-8" "debian" "8",
+];
+
+const VARIANTS: [(&str, u64); 6] =
+    [("", 70), ("-minimal", 10), ("-server-amd64", 8), ("-cloudimg", 6), ("-arm64", 4), ("-gpu", 2)];
+
+const TEAMS: [&str; 16] = [
+    "web", "shop", "search", "billing", "media", "data", "ml", "ops", "ci", "edge", "mail", "voice", "lab", "hpc",
+    "iot", "qa",
+];
+
+const ROLES: [&str; 16] = [
+    "base", "app", "db", "cache", "worker", "proxy", "gateway", "runner", "node", "master", "bastion", "monitor",
+    "queue", "builder", "gold", "desktop",
+];
+
+const BEYOND_ASCII: [&str; 6] =
+    ["镜像-测试", "Abbild für Prüfung", "образ-сервера", "イメージ", "imagen-producción", "🐧 linux"];
+
+/// Properties as the JSON object that they are kept as: up to eight, in one order.
+fn properties(random: &mut Random, release: &Release) -> String {
+    const NAMES: [&str; 14] = [
+        "os_type",
+        "os_distro",
+        "os_version",
+        "architecture",
+        "hw_disk_bus",
+        "hw_vif_model",
+        "hw_qemu_guest_agent",
+        "hw_machine_type",
+        "hypervisor_type",
+        "kernel_id",
+        "ramdisk_id",
+        "base_image_ref",
+        "build",
+        "description",
+    ];
+
+    let mut count = *random.weighted(&[(0, 22), (1, 12), (2, 14), (3, 14), (4, 12), (5, 10), (6, 8), (7, 5), (8, 3)]);
+    let mut json = String::from("{");
+    for (place, name) in NAMES.into_iter().enumerate() {
+        // As many as are still wanted of those that are left.
+        let left = (NAMES.len() - place) as u64;
+        if !random.one_in(left, count) {
+            continue;
+        }
+        count -= 1;
+        let value = match name {
+            "os_type" => Some(if release.distribution == "windows" { "windows" } else { "linux" }.to_owned()),
+            "os_distro" => Some(release.distribution.to_owned()),
+            "os_version" => Some(release.version.to_owned()),
+            "architecture" => Some((*random.weighted(&[("x86_64", 90), ("aarch64", 8), ("ppc64le", 2)])).to_owned()),
+            "hw_disk_bus" => Some((*random.weighted(&[("virtio", 70), ("scsi", 25), ("ide", 5)])).to_owned()),
+            "hw_vif_model" => Some((*random.weighted(&[("virtio", 92), ("e1000", 8)])).to_owned()),
+            "hw_qemu_guest_agent" => Some((*random.weighted(&[("yes", 85), ("no", 15)])).to_owned()),
+            "hw_machine_type" => Some((*random.weighted(&[("q35", 60), ("pc", 40)])).to_owned()),
+            "hypervisor_type" => Some((*random.weighted(&[("qemu", 80), ("kvm", 15), ("vmware", 5)])).to_owned()),
+            "kernel_id" | "ramdisk_id" => random.one_in(10, 1).then(|| random.uuid().to_string()),
+            "base_image_ref" => Some(random.uuid().to_string()),
+            "build" => Some((1 + random.small(5000)).to_string()),
+            // A quote is what JSON must escape.
+            _ if random.one_in(20, 1) => {
+                Some(format!("The \"{}\" image.\nAsk {}.", random.pick(&ROLES), random.pick(&TEAMS)))
+            }
+            _ => Some(format!("{} on {}", random.pick(&ROLES), release.name)),
+        };
+        let separator = if json.len() > 1 { "," } else { "" };
+        let value = serde_json::Value::from(value);
+        write!(json, "{separator}\"{name}\":{value}").expect("a String takes all that is written");
+    }
+    json.push('}');
+    json
+}
+
+/// Ranks, each with a weight of its own.
+struct Ranks(Vec<u64>);
+
+impl Ranks {
+    fn new(count: u64, weight: impl Fn(u64) -> u64) -> Self {
+        let sums = (0..count).scan(0, |sum, rank| {
+            *sum += weight(rank);
+            Some(*sum)
+        });
+        Self(sums.collect())
+    }
+
+    fn pick(&self, random: &mut Random) -> usize {
+        let total = self.0.last().copied().expect("there are ranks");
+        let place = random.below(total);
+        self.0.partition_point(|sum| *sum <= place)
+    }
+}
+
+/// SplitMix64, whose numbers no release of a library can change.
+struct Random(u64);
+
+impl Random {
+    /// The numbers of one image: those of two images, or of two seeds, have nothing in common.
+    fn new(seed: u64, index: u64) -> Self {
+        Self(mix(mix(seed) ^ index))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// From 0 to less than `end`.
+    fn below(&mut self, end: u64) -> u64 {
+        let scaled = (u128::from(self.next()) * u128::from(end)) >> 64;
+        u64::try_from(scaled).expect("less than the end")
+    }
+
+    fn small(&mut self, end: u32) -> u32 {
+        u32::try_from(self.below(u64::from(end))).expect("less than the end")
+    }
+
+    /// True `times` times in `many`.
+    fn one_in(&mut self, many: u64, times: u64) -> bool {
+        self.below(many) < times
+    }
+
+    fn pick<'a, T>(&mut self, values: &'a [T]) -> &'a T {
+        let place = self.below(values.len() as u64);
+        &values[usize::try_from(place).expect("less than the length")]
+    }
+
+    fn weighted<'a, T>(&mut self, values: &'a [(T, u64)]) -> &'a T {
+        let mut place = self.below(values.iter().map(|(_, weight)| weight).sum());
+        let found = values.iter().find(|(_, weight)| {
+            let here = place < *weight;
+            place = place.saturating_sub(*weight);
+            here
+        });
+        found.map(|(value, _)| value).expect("the place is less than the sum")
+    }
+
+    fn hex32(&mut self) -> String {
+        format!("{:016x}{:016x}", self.next(), self.next())
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        let bits = u128::from(self.next()) << 64 | u128::from(self.next());
+        Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    }
+}
+
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}

@@ -1,0 +1,61 @@
+//! `glimpse generate`: fills the database with a synthetic catalog.
+
+mod catalog;
+mod progress;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Generate, Settings};
+use crate::store::{Filled, Present};
+use catalog::Catalog;
+use progress::Progress;
+
+/// Fills the database with the catalog of a seed, whole or not at all; tells how far it is on
+/// standard error. The status is that of a signal where one has stopped it.
+///
+/// # Errors
+/// A database that cannot be reached, that fails, or that holds images already, unless it was said
+/// what becomes of them; it is unchanged then.
+pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let Generate { count, seed, until, append, replace } = asked;
+    let present = match (append, replace) {
+        (true, _) => Present::Kept,
+        (_, true) => Present::Deleted,
+        _ => Present::Refused,
+    };
+    let target = settings.target()?;
+    target.reach(true, settings.connect_timeout).await?;
+    target.migrate(None).await?;
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut status = None;
+    let stop = async {
+        tokio::select! {
+            _ = interrupt.recv() => status = Some(130),
+            _ = terminate.recv() => status = Some(143),
+        }
+    };
+    let mut progress = Progress::new(count);
+    let catalog = Catalog::new(seed, count, until);
+    let filled = target.fill(present, count, catalog.images(), |step| progress.tell(step), stop).await;
+    progress.clear();
+    match filled? {
+        Filled::Done => {
+            println!("{count} images of seed {seed} stored");
+            Ok(ExitCode::SUCCESS)
+        }
+        Filled::Stopped => {
+            eprintln!("glimpse: Stopped; the catalog is unchanged.");
+            Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+        Filled::Occupied(there) => {
+            bail!("The database holds {there} images; --append keeps them, --replace deletes them.")
+        }
+        Filled::Taken(reason) => bail!(
+            "Some of these images are there already ({reason}); another --seed gives others. The catalog is unchanged."
+        ),
+    }
+}

@@ -1,0 +1,489 @@
+//! Fills the catalog with many images at once, whole or not at all.
+//!
+//! Everything happens in one transaction: whatever ends it early, the catalog is as it was. Where
+//! there are more new images than a fraction of those present, it is faster to drop the indexes
+//! and to build them anew than to keep them up row by row.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Database, PgConnection, QueryBuilder, Sqlite, SqliteConnection, Transaction,
+};
+use uuid::Uuid;
+
+use super::migrate::Alone;
+use super::{Target, said};
+use crate::timestamp::Timestamp;
+
+/// An image to be stored, with every column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    pub id: Uuid,
+    pub name: Option<String>,
+    pub status: Cow<'static, str>,
+    pub disk_format: Option<Cow<'static, str>>,
+    pub container_format: Option<Cow<'static, str>>,
+    pub size: Option<i64>,
+    pub virtual_size: Option<i64>,
+    pub checksum: Option<String>,
+    pub owner: Option<String>,
+    pub is_public: bool,
+    pub protected: bool,
+    pub deleted: bool,
+    pub min_ram: i64,
+    pub min_disk: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+    /// A compact JSON object of text and null values.
+    pub properties: String,
+    pub members: Vec<Member>,
+}
+
+/// A project that sees an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub member: String,
+    pub can_share: bool,
+}
+
+/// What becomes of the images that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// There must be none.
+    Refused,
+    Kept,
+    Deleted,
+}
+
+/// What is being done.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    Deleting,
+    /// So many images have been given to the database.
+    Rows(u64),
+    Index {
+        number: usize,
+        of: usize,
+        name: &'a str,
+    },
+    Analyzing,
+    /// All is stored; what is left makes the database smaller or faster.
+    Tidying,
+}
+
+/// How a filling ended without an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filled {
+    Done,
+    /// It was told to stop, and the catalog is unchanged.
+    Stopped,
+    /// So many images are there, and the catalog is unchanged.
+    Occupied(i64),
+    /// A new image's id is that of another, as the database says, and the catalog is unchanged.
+    Taken(String),
+}
+
+/// The indexes are built anew where there are no more present images than this for each new one.
+const PRESENT_PER_NEW: i64 = 4;
+
+impl Target {
+    /// Stores `count` images with their members, or nothing at all; `stop` ends it early.
+    ///
+    /// # Errors
+    /// What the database said, in a sentence; the catalog is unchanged then.
+    pub async fn fill(
+        &self,
+        present: Present,
+        count: u64,
+        images: impl Iterator<Item = Image>,
+        report: impl FnMut(Step<'_>),
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<Filled> {
+        match self {
+            Self::Sqlite(options) => {
+                let options = options
+                    .clone()
+                    // Members are written with their images, so that there is nothing to look up.
+                    .foreign_keys(false)
+                    // Another process may be writing for as long as it takes.
+                    .busy_timeout(Duration::from_hours(1))
+                    .pragma("cache_size", "-400000")
+                    .pragma("threads", "2")
+                    .pragma("wal_autocheckpoint", "0");
+                let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+                let stopped = Arc::new(AtomicBool::new(false));
+                let seen = Arc::clone(&stopped);
+                let mut handle = connection.lock_handle().await?;
+                handle.set_progress_handler(1000, move || !seen.load(Ordering::Relaxed));
+                drop(handle);
+                let filled = fill(&mut connection, present, count, images, report, stop).await;
+                // What still runs ends now, and is rolled back before the connection is closed.
+                stopped.store(true, Ordering::Relaxed);
+                let closed = connection.close().await;
+                filled.and_then(|filled| closed.map(|()| filled).map_err(failed))
+            }
+            Self::Postgres(options) => {
+                let mut connection = PgConnection::connect_with(options).await.map_err(failed)?;
+                let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
+                let process: i32 = asked.map_err(failed)?;
+                let filled = fill(&mut connection, present, count, images, report, stop).await?;
+                if filled == Filled::Stopped {
+                    // The server would finish an index before it noticed that nobody waits for it.
+                    let mut other = PgConnection::connect_with(options).await?;
+                    sqlx::query("SELECT pg_terminate_backend($1)").bind(process).execute(&mut other).await?;
+                    other.close().await?;
+                } else {
+                    connection.close().await?;
+                }
+                Ok(filled)
+            }
+        }
+    }
+}
+
+async fn fill<C: Bulk>(
+    connection: &mut C,
+    present: Present,
+    count: u64,
+    images: impl Iterator<Item = Image>,
+    mut report: impl FnMut(Step<'_>),
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<Filled> {
+    let mut stop = pin!(stop);
+    let transaction = tokio::select! {
+        biased;
+        written = write(connection, present, count, images, &mut report) => match written {
+            Ok(Written::Whole(transaction)) => transaction,
+            Ok(Written::Occupied(there)) => return Ok(Filled::Occupied(there)),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                return Ok(Filled::Taken(said(&sqlx::Error::Database(error))));
+            }
+            Err(error) => return Err(failed(error)),
+        },
+        () = &mut stop => return Ok(Filled::Stopped),
+    };
+    transaction.commit().await.map_err(|error| {
+        let unknown = matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed);
+        let then = if unknown { "whether it is stored is not known" } else { "the catalog is unchanged" };
+        anyhow!("The catalog could not be committed: {}; {then}.", said(&error))
+    })?;
+    report(Step::Tidying);
+    tokio::select! {
+        tidied = connection.tidy() => if let Err(error) = tidied {
+            tracing::warn!(reason = said(&error), "the database could not be tidied");
+        },
+        () = &mut stop => {}
+    }
+    Ok(Filled::Done)
+}
+
+fn failed(error: sqlx::Error) -> anyhow::Error {
+    let reason = said(&error);
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
+            anyhow!("The connection to the database was lost: {reason}; the catalog is unchanged.")
+        }
+        _ => anyhow!("The database failed: {reason}; the catalog is unchanged."),
+    }
+}
+
+enum Written<'c, DB: Database> {
+    /// All that is left is to commit.
+    Whole(Transaction<'c, DB>),
+    /// Nothing is written, because so many images are there.
+    Occupied(i64),
+}
+
+async fn write<'c, C: Bulk>(
+    connection: &'c mut C,
+    present: Present,
+    count: u64,
+    mut images: impl Iterator<Item = Image>,
+    report: &mut impl FnMut(Step<'_>),
+) -> sqlx::Result<Written<'c, C::Database>> {
+    let mut transaction = connection.begin_alone().await?;
+    C::prepare(&mut transaction).await?;
+    let there = C::count(&mut transaction).await?;
+    if there > 0 && present == Present::Refused {
+        return Ok(Written::Occupied(there));
+    }
+    let fresh = there == 0 || present == Present::Deleted;
+    let new = i64::try_from(count).unwrap_or(i64::MAX);
+    let indexes =
+        if fresh || there / PRESENT_PER_NEW <= new { C::indexes(&mut transaction).await? } else { Vec::new() };
+    for (_, drop, _) in &indexes {
+        C::run(&mut transaction, drop).await?;
+    }
+    if fresh {
+        if there > 0 {
+            report(Step::Deleting);
+        }
+        C::empty(&mut transaction).await?;
+    }
+
+    let mut batch = next_batch(&mut images);
+    let mut rows = 0;
+    report(Step::Rows(rows));
+    while !batch.is_empty() {
+        // The next images are made while the database takes these.
+        let (inserted, next) =
+            tokio::join!(biased; C::insert(&mut transaction, &batch, fresh), async { next_batch(&mut images) });
+        inserted?;
+        rows += batch.len() as u64;
+        report(Step::Rows(rows));
+        batch = next;
+    }
+    for (place, (name, _, create)) in indexes.iter().enumerate() {
+        report(Step::Index { number: place + 1, of: indexes.len(), name });
+        C::run(&mut transaction, create).await?;
+    }
+    report(Step::Analyzing);
+    C::run(&mut transaction, "ANALYZE images").await?;
+    C::run(&mut transaction, "ANALYZE image_members").await?;
+    Ok(Written::Whole(transaction))
+}
+
+const BATCH: usize = 1000;
+
+fn next_batch(images: &mut impl Iterator<Item = Image>) -> Vec<Image> {
+    images.take(BATCH).collect()
+}
+
+/// An index: its name, and the statements that drop and make it, as the database itself words them.
+type Index = (String, String, String);
+
+/// What the engines do differently.
+trait Bulk: Alone {
+    /// Sets what is good for many rows, up to the end of the transaction.
+    async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()>;
+
+    async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64>;
+
+    /// The indexes that nothing but speed depends on.
+    async fn indexes(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Index>>;
+
+    async fn run(transaction: &mut Transaction<'_, Self::Database>, sql: &str) -> sqlx::Result<()>;
+
+    /// Deletes all images and members.
+    async fn empty(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()>;
+
+    /// Stores images, into tables that have been emptied before if they are `fresh`.
+    async fn insert(
+        transaction: &mut Transaction<'_, Self::Database>,
+        images: &[Image],
+        fresh: bool,
+    ) -> sqlx::Result<()>;
+
+    /// After the commit: what makes the database smaller or faster.
+    async fn tidy(&mut self) -> sqlx::Result<()>;
+}
+
+const COUNT: &str = "SELECT count(*) FROM images";
+
+impl Bulk for SqliteConnection {
+    async fn prepare(_: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64> {
+        sqlx::query_scalar(COUNT).fetch_one(&mut **transaction).await
+    }
+
+    async fn indexes(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Index>> {
+        let indexes = sqlx::query_as(
+            "SELECT name, format('DROP INDEX \"%w\"', name) AS \"drop\", sql AS \"create\" FROM sqlite_schema
+             WHERE type = 'index' AND tbl_name IN ('images', 'image_members') AND sql IS NOT NULL ORDER BY rowid",
+        );
+        indexes.fetch_all(&mut **transaction).await
+    }
+
+    async fn run(transaction: &mut Transaction<'_, Self::Database>, sql: &str) -> sqlx::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **transaction).await.map(drop)
+    }
+
+    async fn empty(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
+        sqlx::raw_sql("DELETE FROM image_members; DELETE FROM images").execute(&mut **transaction).await.map(drop)
+    }
+
+    async fn insert(transaction: &mut Transaction<'_, Self::Database>, images: &[Image], _: bool) -> sqlx::Result<()> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO images (id, name, status, disk_format, container_format, size, virtual_size, checksum, owner, \
+             is_public, protected, deleted, min_ram, min_disk, created_at, updated_at, deleted_at, properties) ",
+        );
+        sql.push_values(images, |mut row, image| {
+            row.push_bind(image.id.to_string())
+                .push_bind(image.name.as_deref())
+                .push_bind(&*image.status)
+                .push_bind(image.disk_format.as_deref())
+                .push_bind(image.container_format.as_deref())
+                .push_bind(image.size)
+                .push_bind(image.virtual_size)
+                .push_bind(image.checksum.as_deref())
+                .push_bind(image.owner.as_deref())
+                .push_bind(image.is_public)
+                .push_bind(image.protected)
+                .push_bind(image.deleted)
+                .push_bind(image.min_ram)
+                .push_bind(image.min_disk)
+                .push_bind(image.created_at.to_string())
+                .push_bind(image.updated_at.map(|time| time.to_string()))
+                .push_bind(image.deleted_at.map(|time| time.to_string()))
+                .push_bind(&image.properties);
+        });
+        sql.build().execute(&mut **transaction).await?;
+        let members: Vec<(Uuid, &Member)> = members(images).collect();
+        if !members.is_empty() {
+            let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO image_members (image_id, member, can_share) ");
+            sql.push_values(members, |mut row, (id, Member { member, can_share })| {
+                row.push_bind(id.to_string()).push_bind(member).push_bind(can_share);
+            });
+            sql.build().persistent(false).execute(&mut **transaction).await?;
+        }
+        Ok(())
+    }
+
+    async fn tidy(&mut self) -> sqlx::Result<()> {
+        // Readers may keep the log from being emptied; it is then used again from its start.
+        sqlx::raw_sql("PRAGMA busy_timeout = 5000; PRAGMA wal_checkpoint(TRUNCATE)").execute(self).await.map(drop)
+    }
+}
+
+impl Bulk for PgConnection {
+    async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
+        let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'";
+        sqlx::raw_sql(settings).execute(&mut **transaction).await.map(drop)
+    }
+
+    async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64> {
+        sqlx::query_scalar(COUNT).fetch_one(&mut **transaction).await
+    }
+
+    async fn indexes(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Index>> {
+        // Those that say more than their definition does are left where they are.
+        let indexes = sqlx::query_as(
+            "SELECT relname::text AS name, format('DROP INDEX %s', indexrelid::regclass) AS drop,
+                 pg_get_indexdef(indexrelid) AS create
+             FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+             WHERE indrelid IN ('images'::regclass, 'image_members'::regclass)
+                 AND NOT indisunique AND NOT indisexclusion AND NOT indisclustered AND NOT indisreplident
+                 AND indisvalid AND reltablespace = 0 AND obj_description(indexrelid, 'pg_class') IS NULL
+             ORDER BY indexrelid",
+        );
+        indexes.fetch_all(&mut **transaction).await
+    }
+
+    async fn run(transaction: &mut Transaction<'_, Self::Database>, sql: &str) -> sqlx::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **transaction).await.map(drop)
+    }
+
+    async fn empty(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
+        sqlx::raw_sql("TRUNCATE images, image_members").execute(&mut **transaction).await.map(drop)
+    }
+
+    async fn insert(
+        transaction: &mut Transaction<'_, Self::Database>,
+        images: &[Image],
+        fresh: bool,
+    ) -> sqlx::Result<()> {
+        // Rows of a table that was emptied in this very transaction need no second write that
+        // marks them as visible to all.
+        let freeze = if fresh { " WITH (FREEZE)" } else { "" };
+        let mut text = String::new();
+        for image in images {
+            push_image(&mut text, image);
+        }
+        let copy = format!(
+            "COPY images (id, name, status, disk_format, container_format, size, virtual_size, checksum, owner, \
+             is_public, protected, deleted, min_ram, min_disk, created_at, updated_at, deleted_at, properties) \
+             FROM STDIN{freeze}"
+        );
+        let mut rows = transaction.copy_in_raw(&copy).await?;
+        rows.send(text.as_bytes()).await?;
+        rows.finish().await?;
+        text.clear();
+        for (id, Member { member, can_share }) in members(images) {
+            write!(text, "{id}\t").expect("a String takes all that is written");
+            push_text(&mut text, member);
+            text.push_str(if *can_share { "\tt\n" } else { "\tf\n" });
+        }
+        if !text.is_empty() {
+            let copy = format!("COPY image_members (image_id, member, can_share) FROM STDIN{freeze}");
+            let mut rows = transaction.copy_in_raw(&copy).await?;
+            rows.send(text.as_bytes()).await?;
+            rows.finish().await?;
+        }
+        Ok(())
+    }
+
+    async fn tidy(&mut self) -> sqlx::Result<()> {
+        // It marks the pages all of whose rows everybody sees, so that indexes answer alone.
+        sqlx::raw_sql("VACUUM images, image_members").execute(self).await.map(drop)
+    }
+}
+
+fn members(images: &[Image]) -> impl Iterator<Item = (Uuid, &Member)> {
+    images.iter().flat_map(|image| image.members.iter().map(|member| (image.id, member)))
+}
+
+/// Appends a line of COPY's text format.
+fn push_image(line: &mut String, image: &Image) {
+    let flag = |flag| if flag { "t" } else { "f" };
+    push_value(line, image.id);
+    push_optional_text(line, image.name.as_deref());
+    push_optional_text(line, Some(&image.status));
+    push_optional_text(line, image.disk_format.as_deref());
+    push_optional_text(line, image.container_format.as_deref());
+    push_optional(line, image.size);
+    push_optional(line, image.virtual_size);
+    push_optional_text(line, image.checksum.as_deref());
+    push_optional_text(line, image.owner.as_deref());
+    push_value(line, flag(image.is_public));
+    push_value(line, flag(image.protected));
+    push_value(line, flag(image.deleted));
+    push_value(line, image.min_ram);
+    push_value(line, image.min_disk);
+    push_value(line, image.created_at);
+    push_optional(line, image.updated_at);
+    push_optional(line, image.deleted_at);
+    push_text(line, &image.properties);
+    line.push('\n');
+}
+
+fn push_value(line: &mut String, value: impl Display) {
+    write!(line, "{value}\t").expect("a String takes all that is written");
+}
+
+fn push_optional(line: &mut String, value: Option<impl Display>) {
+    match value {
+        Some(value) => push_value(line, value),
+        None => line.push_str("\\N\t"),
+    }
+}
+
+fn push_optional_text(line: &mut String, text: Option<&str>) {
+    match text {
+        Some(text) => push_text(line, text),
+        None => line.push_str("\\N"),
+    }
+    line.push('\t');
+}
+
+fn push_text(line: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '\\' => line.push_str("\\\\"),
+            '\t' => line.push_str("\\t"),
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            other => line.push(other),
+        }
+    }
+}
