@@ -407,3 +407,128 @@ fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use chrono::{NaiveDateTime, TimeDelta};
+    use serde_json::{Map, Value};
+
+    use super::{Catalog, Random};
+    use crate::store::Image;
+    use crate::timestamp::Timestamp;
+
+    fn catalog(seed: u64, count: u64) -> Vec<Image> {
+        Catalog::new(seed, count, Timestamp::parse("2026-01-01").expect("a time")).images().collect()
+    }
+
+    /// Whatever this pins, others have kept: catalogs that were compared, reports that name a seed.
+    #[test]
+    fn a_seed_means_the_same_for_ever() {
+        let mut random = Random(1_234_567);
+        assert_eq!(random.next(), 6_457_827_717_110_365_317, "the first number of SplitMix64");
+        assert_eq!(random.next(), 3_203_168_211_198_807_973, "the second number of SplitMix64");
+        let until = Timestamp::parse("2026-01-01").expect("a time");
+        let image = Catalog::new(1, 1_000_000, until).image(999_999);
+        assert_eq!(image.id.to_string(), "dfe5bf5b-28e6-40de-9536-b2f6774133ff");
+        assert_eq!(image.name.as_deref(), Some("snapshot-db-344d3be7"));
+        assert_eq!(image.size, Some(54_845_036_823));
+        assert_eq!(image.owner.as_deref(), Some("ac29a107757467efaf664f756cc9ce25"));
+        assert_eq!(image.created_at.to_string(), "2025-12-31T23:55:06.330829");
+        assert_eq!(image.updated_at.map(|time| time.to_string()).as_deref(), Some("2025-12-31T23:59:04.449003"));
+        assert_eq!(
+            image.properties,
+            r#"{"os_version":"22.04","hw_machine_type":"q35","description":"worker on ubuntu-22.04"}"#
+        );
+    }
+
+    /// Fails where `part` of `whole` is not `per_mille`, give or take a tenth of it.
+    #[track_caller]
+    fn assert_share(part: usize, whole: usize, per_mille: usize) {
+        let (least, most) = (whole * per_mille * 9 / 10_000, whole * per_mille * 11 / 10_000);
+        assert!((least..=most).contains(&part), "{part} of {whole} is not {per_mille} in a thousand");
+    }
+
+    fn count<'a>(images: &'a [Image], test: impl Fn(&'a Image) -> bool) -> usize {
+        images.iter().filter(|image| test(image)).count()
+    }
+
+    #[test]
+    fn the_shares_are_those_that_are_promised() {
+        let images = catalog(7, 100_000);
+        let all = images.len();
+        assert_eq!(images.iter().map(|image| image.id).collect::<BTreeSet<_>>().len(), all);
+        assert_share(count(&images, |image| image.is_public), all, 300);
+        assert_share(count(&images, |image| image.status == "active"), all, 930);
+        assert_share(count(&images, |image| image.status == "killed"), all, 10);
+        assert_share(count(&images, |image| image.deleted), all, 34);
+        assert!(images.iter().all(|image| image.deleted == image.deleted_at.is_some()));
+        assert_eq!(images.iter().map(|image| &image.status).collect::<BTreeSet<_>>().len(), 9);
+
+        let most = |values: BTreeMap<&str, usize>| values.values().copied().max().unwrap_or_default();
+        let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for image in &images {
+            *owners.entry(image.owner.as_deref().expect("an owner")).or_default() += 1;
+            *names.entry(image.name.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        // The smallest have one or none in so small a catalog.
+        assert!((800..=1000).contains(&owners.len()), "{} of the projects own an image", owners.len());
+        assert!(owners.keys().all(|owner| owner.len() == 32));
+        assert_share(most(owners), all, 96);
+        assert_share(names.values().filter(|times| **times == 1).count(), all, 335);
+        assert!(names.keys().any(|name| !name.is_ascii()));
+        assert!(count(&images, |image| image.name.is_none()) > all / 200);
+        assert!(most(names) > all / 25, "a name that many images have");
+
+        let decade = |image: &Image| image.size.map_or(0, i64::ilog10);
+        for digits in 5..=10 {
+            assert_share(count(&images, |image| image.size.is_some_and(|_| decade(image) == digits)), all, 163);
+        }
+        assert!(images.iter().all(|image| image.size.is_none_or(|size| (100_000..100_000_000_000).contains(&size))));
+        assert!(images.iter().all(|image| image.status != "queued" || image.size.is_none()));
+        assert!(images.iter().all(|image| image.disk_format.is_some() || image.status == "queued"));
+
+        let shared = count(&images, |image| !image.members.is_empty());
+        assert_share(shared, count(&images, |image| !image.is_public), 39);
+        assert!(images.iter().all(|image| image.members.is_empty() || !(image.is_public || image.deleted)));
+    }
+
+    #[test]
+    fn the_times_are_within_ten_years_and_mostly_one_day() {
+        let images = catalog(7, 100_000);
+        let end = Timestamp::parse("2026-01-01").expect("a time");
+        let start = Timestamp::parse("2016-01-02").expect("a time");
+        let since = |image: &Image| {
+            let updated = image.updated_at.map(NaiveDateTime::from).expect("a time");
+            updated - NaiveDateTime::from(image.created_at)
+        };
+        assert!(images.iter().all(|image| image.created_at >= start && image.updated_at <= Some(end)));
+        assert!(images.iter().all(|image| since(image) >= TimeDelta::zero()));
+        assert!(images.is_sorted_by_key(|image| image.created_at));
+        assert_share(count(&images, |image| since(image) <= TimeDelta::days(1)), images.len(), 900);
+        // From an early creation on, the late tenth is spread evenly up to the end.
+        let early: Vec<Image> = images.into_iter().take(10_000).collect();
+        let late = count(&early, |image| since(image) > TimeDelta::days(1));
+        assert_share(count(&early, |image| since(image) > TimeDelta::days(1826)), late, 474);
+    }
+
+    #[test]
+    fn properties_are_objects_of_up_to_eight_texts_and_nulls() {
+        let mut numbers = BTreeSet::new();
+        for image in catalog(7, 10_000) {
+            let properties: Map<String, Value> = serde_json::from_str(&image.properties).expect("a JSON object");
+            assert!(properties.values().all(|value| value.is_string() || value.is_null()), "{properties:?}");
+            numbers.insert(properties.len());
+            assert_eq!(image.properties.len(), Value::from(properties).to_string().len(), "compact");
+        }
+        assert_eq!(numbers, (0..=8).collect());
+    }
+
+    #[test]
+    fn other_seeds_have_nothing_in_common() {
+        let ids: BTreeSet<_> = (0..5).flat_map(|seed| catalog(seed, 1000)).map(|image| image.id).collect();
+        assert_eq!(ids.len(), 5000);
+    }
+}

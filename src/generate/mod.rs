@@ -52,7 +52,7 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
             Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
         }
         Filled::Occupied(there) => {
-            bail!("The database holds {there} images; --append keeps them, --replace deletes them.")
+            bail!("The database holds images already ({there}); --append keeps them, --replace deletes them first.")
         }
         Filled::Taken(reason) => bail!(
             "Some of these images are there already ({reason}); another --seed gives others. The catalog is unchanged."

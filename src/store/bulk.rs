@@ -118,7 +118,7 @@ impl Target {
                     .pragma("cache_size", "-400000")
                     .pragma("threads", "2")
                     .pragma("wal_autocheckpoint", "0");
-                let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+                let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| failed(&error))?;
                 let stopped = Arc::new(AtomicBool::new(false));
                 let seen = Arc::clone(&stopped);
                 let mut handle = connection.lock_handle().await?;
@@ -128,12 +128,12 @@ impl Target {
                 // What still runs ends now, and is rolled back before the connection is closed.
                 stopped.store(true, Ordering::Relaxed);
                 let closed = connection.close().await;
-                filled.and_then(|filled| closed.map(|()| filled).map_err(failed))
+                filled.and_then(|filled| closed.map(|()| filled).map_err(|error| failed(&error)))
             }
             Self::Postgres(options) => {
-                let mut connection = PgConnection::connect_with(options).await.map_err(failed)?;
+                let mut connection = PgConnection::connect_with(options).await.map_err(|error| failed(&error))?;
                 let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
-                let process: i32 = asked.map_err(failed)?;
+                let process: i32 = asked.map_err(|error| failed(&error))?;
                 let filled = fill(&mut connection, present, count, images, report, stop).await?;
                 if filled == Filled::Stopped {
                     // The server would finish an index before it noticed that nobody waits for it.
@@ -166,7 +166,7 @@ async fn fill<C: Bulk>(
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                 return Ok(Filled::Taken(said(&sqlx::Error::Database(error))));
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(&error)),
         },
         () = &mut stop => return Ok(Filled::Stopped),
     };
@@ -185,8 +185,8 @@ async fn fill<C: Bulk>(
     Ok(Filled::Done)
 }
 
-fn failed(error: sqlx::Error) -> anyhow::Error {
-    let reason = said(&error);
+fn failed(error: &sqlx::Error) -> anyhow::Error {
+    let reason = said(error);
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
             anyhow!("The connection to the database was lost: {reason}; the catalog is unchanged.")
@@ -251,7 +251,8 @@ async fn write<'c, C: Bulk>(
     Ok(Written::Whole(transaction))
 }
 
-const BATCH: usize = 1000;
+/// Enough that a pause after each, which TCP may cause, does not count.
+const BATCH: usize = 20_000;
 
 fn next_batch(images: &mut impl Iterator<Item = Image>) -> Vec<Image> {
     images.take(BATCH).collect()
@@ -288,6 +289,9 @@ trait Bulk: Alone {
 
 const COUNT: &str = "SELECT count(*) FROM images";
 
+/// The images of one statement on SQLite, which takes at most 32,766 values.
+const ROWS: usize = 1000;
+
 impl Bulk for SqliteConnection {
     async fn prepare(_: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         Ok(())
@@ -314,38 +318,40 @@ impl Bulk for SqliteConnection {
     }
 
     async fn insert(transaction: &mut Transaction<'_, Self::Database>, images: &[Image], _: bool) -> sqlx::Result<()> {
-        let mut sql = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO images (id, name, status, disk_format, container_format, size, virtual_size, checksum, owner, \
+        for images in images.chunks(ROWS) {
+            let mut sql = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO images (id, name, status, disk_format, container_format, size, virtual_size, checksum, owner, \
              is_public, protected, deleted, min_ram, min_disk, created_at, updated_at, deleted_at, properties) ",
-        );
-        sql.push_values(images, |mut row, image| {
-            row.push_bind(image.id.to_string())
-                .push_bind(image.name.as_deref())
-                .push_bind(&*image.status)
-                .push_bind(image.disk_format.as_deref())
-                .push_bind(image.container_format.as_deref())
-                .push_bind(image.size)
-                .push_bind(image.virtual_size)
-                .push_bind(image.checksum.as_deref())
-                .push_bind(image.owner.as_deref())
-                .push_bind(image.is_public)
-                .push_bind(image.protected)
-                .push_bind(image.deleted)
-                .push_bind(image.min_ram)
-                .push_bind(image.min_disk)
-                .push_bind(image.created_at.to_string())
-                .push_bind(image.updated_at.map(|time| time.to_string()))
-                .push_bind(image.deleted_at.map(|time| time.to_string()))
-                .push_bind(&image.properties);
-        });
-        sql.build().execute(&mut **transaction).await?;
-        let members: Vec<(Uuid, &Member)> = members(images).collect();
-        if !members.is_empty() {
-            let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO image_members (image_id, member, can_share) ");
-            sql.push_values(members, |mut row, (id, Member { member, can_share })| {
-                row.push_bind(id.to_string()).push_bind(member).push_bind(can_share);
+            );
+            sql.push_values(images, |mut row, image| {
+                row.push_bind(image.id.to_string())
+                    .push_bind(image.name.as_deref())
+                    .push_bind(&*image.status)
+                    .push_bind(image.disk_format.as_deref())
+                    .push_bind(image.container_format.as_deref())
+                    .push_bind(image.size)
+                    .push_bind(image.virtual_size)
+                    .push_bind(image.checksum.as_deref())
+                    .push_bind(image.owner.as_deref())
+                    .push_bind(image.is_public)
+                    .push_bind(image.protected)
+                    .push_bind(image.deleted)
+                    .push_bind(image.min_ram)
+                    .push_bind(image.min_disk)
+                    .push_bind(image.created_at.to_string())
+                    .push_bind(image.updated_at.map(|time| time.to_string()))
+                    .push_bind(image.deleted_at.map(|time| time.to_string()))
+                    .push_bind(&image.properties);
             });
-            sql.build().persistent(false).execute(&mut **transaction).await?;
+            sql.build().execute(&mut **transaction).await?;
+            let members: Vec<(Uuid, &Member)> = members(images).collect();
+            if !members.is_empty() {
+                let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO image_members (image_id, member, can_share) ");
+                sql.push_values(members, |mut row, (id, Member { member, can_share })| {
+                    row.push_bind(id.to_string()).push_bind(member).push_bind(can_share);
+                });
+                sql.build().persistent(false).execute(&mut **transaction).await?;
+            }
         }
         Ok(())
     }

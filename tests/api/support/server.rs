@@ -79,6 +79,12 @@ impl Start {
         self.command().output().expect("the program can be run")
     }
 
+    /// Starts the program with its messages piped, for what tells how far it is.
+    pub fn spawn(&self) -> Child {
+        let started = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        started.expect("the program can be started")
+    }
+
     /// The message of a start that is refused.
     pub fn refusal(&self) -> String {
         let mut child =
