@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use glimpse::query::{Limits, parse};
 use glimpse::store::{Patience, Projection, StoreError, Target};
+use matrix::Case;
 
 /// Runs the matrix of queries on a catalog and reports what each costs.
 #[derive(Parser)]
@@ -40,7 +41,7 @@ struct Arguments {
 }
 
 struct Measured {
-    case: matrix::Case,
+    case: Case,
     work: i64,
     milliseconds: f64,
     plan: String,
@@ -52,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let patience = Patience {
         connections: Some(1),
         acquire: Duration::from_secs(30),
-        query: Duration::from_secs(60),
+        query: Duration::from_mins(1),
         walk: arguments.walk_limit,
     };
     let store = Target::parse(&arguments.database_url)?.open(patience);
@@ -104,5 +105,3 @@ async fn main() -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-use matrix::Case;

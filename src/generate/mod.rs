@@ -3,6 +3,7 @@
 mod catalog;
 mod progress;
 
+use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -44,11 +45,12 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
     progress.clear();
     match filled? {
         Filled::Done => {
-            println!("{count} images of seed {seed} stored");
+            // Stored they are, whether or not anybody reads it.
+            let _ = writeln!(stdout(), "{count} images of seed {seed} stored");
             Ok(ExitCode::SUCCESS)
         }
         Filled::Stopped => {
-            eprintln!("glimpse: Stopped; the catalog is unchanged.");
+            let _ = writeln!(stderr(), "glimpse: Stopped; the catalog is unchanged.");
             Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
         }
         Filled::Occupied(there) => {

@@ -1,6 +1,6 @@
 //! How far the filling is, on standard error: a bar on a terminal, else a line now and then.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -32,7 +32,8 @@ impl Progress {
             Self::Bar(bar) => draw(bar, step),
             Self::Lines(lines) => {
                 if let Some(line) = lines.line(step) {
-                    eprintln!("{line}");
+                    // Whether it is read or not, the filling goes on.
+                    let _ = writeln!(stderr(), "{line}");
                 }
             }
         }
@@ -49,7 +50,7 @@ impl Progress {
 fn draw(bar: &ProgressBar, step: Step<'_>) {
     if let Step::Rows(rows) = step {
         if rows == 0 {
-            let template = "rows {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left";
+            let template = "rows {wide_bar} {human_pos} of {human_len}, {per_sec:0}, {eta} left";
             bar.disable_steady_tick();
             bar.set_style(ProgressStyle::with_template(template).expect("a template of ours"));
             bar.reset();

@@ -10,9 +10,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::anyhow;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{
     AssertSqlSafe, Connection as _, Database, PgConnection, QueryBuilder, Sqlite, SqliteConnection, Transaction,
 };
@@ -113,8 +113,6 @@ impl Target {
                     .clone()
                     // Members are written with their images, so that there is nothing to look up.
                     .foreign_keys(false)
-                    // Another process may be writing for as long as it takes.
-                    .busy_timeout(Duration::from_hours(1))
                     .pragma("cache_size", "-400000")
                     .pragma("threads", "2")
                     .pragma("wal_autocheckpoint", "0");
@@ -125,28 +123,33 @@ impl Target {
                 handle.set_progress_handler(1000, move || !seen.load(Ordering::Relaxed));
                 drop(handle);
                 let filled = fill(&mut connection, present, count, images, report, stop).await;
-                // What still runs ends now, and is rolled back before the connection is closed.
+                // What still runs ends now, and is rolled back before the connection is closed. An
+                // error of closing changes nothing of what has happened.
                 stopped.store(true, Ordering::Relaxed);
-                let closed = connection.close().await;
-                filled.and_then(|filled| closed.map(|()| filled).map_err(|error| failed(&error)))
+                let _ = connection.close().await;
+                filled
             }
             Self::Postgres(options) => {
                 let mut connection = PgConnection::connect_with(options).await.map_err(|error| failed(&error))?;
                 let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
                 let process: i32 = asked.map_err(|error| failed(&error))?;
                 let filled = fill(&mut connection, present, count, images, report, stop).await?;
-                if filled == Filled::Stopped {
-                    // The server would finish an index before it noticed that nobody waits for it.
-                    let mut other = PgConnection::connect_with(options).await?;
-                    sqlx::query("SELECT pg_terminate_backend($1)").bind(process).execute(&mut other).await?;
-                    other.close().await?;
-                } else {
-                    connection.close().await?;
-                }
+                // As above.
+                let _ = match filled {
+                    Filled::Stopped => end_process(options, process).await,
+                    _ => connection.close().await,
+                };
                 Ok(filled)
             }
         }
     }
+}
+
+/// Ends a process of the server, which would finish an index before it noticed that nobody waits.
+async fn end_process(options: &PgConnectOptions, process: i32) -> sqlx::Result<()> {
+    let mut other = PgConnection::connect_with(options).await?;
+    sqlx::query("SELECT pg_terminate_backend($1)").bind(process).execute(&mut other).await?;
+    other.close().await
 }
 
 async fn fill<C: Bulk>(
@@ -303,8 +306,9 @@ impl Bulk for SqliteConnection {
 
     async fn indexes(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Index>> {
         let indexes = sqlx::query_as(
-            "SELECT name, format('DROP INDEX \"%w\"', name) AS \"drop\", sql AS \"create\" FROM sqlite_schema
-             WHERE type = 'index' AND tbl_name IN ('images', 'image_members') AND sql IS NOT NULL ORDER BY rowid",
+            "SELECT name, format('DROP INDEX \"%w\"', name), sql FROM sqlite_schema
+             WHERE type = 'index' AND tbl_name IN ('images', 'image_members') AND sql NOT LIKE 'CREATE UNIQUE %'
+             ORDER BY rowid",
         );
         indexes.fetch_all(&mut **transaction).await
     }
@@ -357,8 +361,8 @@ impl Bulk for SqliteConnection {
     }
 
     async fn tidy(&mut self) -> sqlx::Result<()> {
-        // Readers may keep the log from being emptied; it is then used again from its start.
-        sqlx::raw_sql("PRAGMA busy_timeout = 5000; PRAGMA wal_checkpoint(TRUNCATE)").execute(self).await.map(drop)
+        // Empties the log, which is as large as all that was written, unless a reader still needs it.
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(self).await.map(drop)
     }
 }
 
@@ -375,8 +379,7 @@ impl Bulk for PgConnection {
     async fn indexes(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Index>> {
         // Those that say more than their definition does are left where they are.
         let indexes = sqlx::query_as(
-            "SELECT relname::text AS name, format('DROP INDEX %s', indexrelid::regclass) AS drop,
-                 pg_get_indexdef(indexrelid) AS create
+            "SELECT relname::text, format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid)
              FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
              WHERE indrelid IN ('images'::regclass, 'image_members'::regclass)
                  AND NOT indisunique AND NOT indisexclusion AND NOT indisclustered AND NOT indisreplident

@@ -73,7 +73,7 @@ pub struct Traced {
     pub binds: Vec<Value>,
     /// The engine's plan, in its own words.
     pub steps: Vec<String>,
-    /// What it cost, in [`Dialect::WORK`].
+    /// What it cost, in the unit that [`super::Explained`] names.
     pub work: i64,
 }
 

@@ -53,6 +53,9 @@ pub trait Dialect: Database {
     /// Put at the end of a subquery, keeps the planner from looking into it.
     const FENCE: &str;
 
+    /// Whether a CROSS JOIN gives rows in the order of its left side.
+    const JOINS_IN_ORDER: bool;
+
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
 
@@ -134,6 +137,8 @@ impl Dialect for Sqlite {
     // A subquery without LIMIT becomes part of the query around it, where columns can be hidden.
     const FENCE: &str = "";
 
+    const JOINS_IN_ORDER: bool = true;
+
     const ANY: [&str; 2] = [" IN (", ")"];
 
     const IMAGES: &str = "SELECT max(rowid) FROM images";
@@ -213,6 +218,8 @@ impl Dialect for Postgres {
     const HIDE: &str = "";
 
     const FENCE: &str = " OFFSET 0";
+
+    const JOINS_IN_ORDER: bool = false;
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 
@@ -333,7 +340,7 @@ impl Display for Path {
     }
 }
 
-/// A way to rows by an index that also holds every column of [`Conditions::Covered`], so that
+/// A way to rows by an index that also holds every documented column, so that
 /// only rows that match are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
@@ -479,7 +486,13 @@ fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
 fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path, projection: Projection) {
     let Compiled { query, view, .. } = page;
     sql.push("SELECT ").push(document::<DB>(projection));
-    sql.push(" AS document FROM (SELECT id AS found FROM (SELECT * FROM images WHERE ");
+    sql.push(" AS document FROM (SELECT id AS found");
+    if !DB::JOINS_IN_ORDER {
+        for column in order(query.sort_key) {
+            sql.push(format_args!(", {0} AS found_{0}", column.name()));
+        }
+    }
+    sql.push(" FROM (SELECT * FROM images WHERE ");
     if path == Path::Order {
         push_met(sql, page, part);
         push_order(sql, query, "");
@@ -494,6 +507,10 @@ fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path:
     }
     sql.push(UNLIMITED).push(") AS candidate CROSS JOIN images WHERE images.id = found AND ");
     push_predicate(sql, query, &view.listed, DB::HIDE, Conditions::NotCovered);
+    if !DB::JOINS_IN_ORDER {
+        // The candidates have this order already, so that nothing is sorted for it.
+        push_order(sql, query, "found_");
+    }
     push_limit(sql, query);
 }
 

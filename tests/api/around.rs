@@ -163,7 +163,7 @@ fn what_the_http_library_refuses_has_no_body() {
     assert_eq!(bad.header("X-Openstack-Request-Id"), None);
 }
 
-/// On PostgreSQL the query waits for a lock; on SQLite it has half a million properties to look at.
+/// On PostgreSQL the query waits for a lock; on SQLite it has two million properties to look at.
 fn a_slow_query_is_ended_and_leaves_its_connection_usable(engine: Engine) {
     let start = Start::new(engine).argument("migrate");
     assert!(start.output().status.success());
@@ -173,7 +173,7 @@ fn a_slow_query_is_ended_and_leaves_its_connection_usable(engine: Engine) {
     let lock = if engine == Engine::Postgres {
         Some(server.database().lock("images"))
     } else {
-        let many: BTreeMap<String, &str> = (0..50).map(|number| (number.to_string(), "x")).collect();
+        let many: BTreeMap<String, &str> = (0..200).map(|number| (number.to_string(), "x")).collect();
         server.database().execute(format!("UPDATE images SET properties = '{}'", json!(many)));
         None
     };

@@ -48,14 +48,14 @@ fn every_single_filter_uses_an_index(engine: Engine) {
         let store = Target::parse(&start.database.url).expect("a target").open(patience);
         let mut plans = Vec::new();
         for (query, index) in [
-            ("", "images_by_created_at"),
+            ("", "images_live"),
             ("name=image-7", "images_by_name"),
             ("container_format=ova", "images_by_container_format"),
             ("disk_format=raw", "images_by_disk_format"),
             ("status=saving", "images_by_status"),
             ("size_min=9990000", "images_by_size"),
             ("size_max=20000", "images_by_size"),
-            ("changes-since=2016-01-07T22:00:00Z", "images_by_updated_at"),
+            ("changes-since=2016-01-07T22:00:00Z&sort_dir=asc", "images_by_updated_at"),
         ] {
             let parsed = parse(query, Limits { default: 25, max: 1000 }).expect("a query");
             let view = View { listed: Scope::All, markers: Markers::Any };
@@ -68,12 +68,14 @@ fn every_single_filter_uses_an_index(engine: Engine) {
     });
     for (query, index, plan) in plans {
         // A scan along an index is the way to the unfiltered page alone.
-        let way = match (engine, query) {
-            (Engine::Sqlite, "") => format!("SCAN images USING INDEX {index}"),
-            (Engine::Sqlite, _) => format!("SEARCH images USING INDEX {index} ("),
-            (Engine::Postgres, _) => index.to_owned(),
+        let ways = match (engine, query) {
+            (Engine::Sqlite, "") => vec![format!("SCAN images USING INDEX {index}")],
+            (Engine::Sqlite, _) => {
+                ["", "COVERING "].map(|kind| format!("SEARCH images USING {kind}INDEX {index} (")).to_vec()
+            }
+            (Engine::Postgres, _) => vec![index.to_owned()],
         };
-        assert!(plan.contains(&way), "{query}: {plan}");
+        assert!(ways.iter().any(|way| plan.contains(way)), "{query}: {plan}");
         assert!(!plan.contains("Seq Scan"), "{query}: {plan}");
         assert!(engine == Engine::Sqlite || query.is_empty() || plan.contains("Index Cond"), "{query}: {plan}");
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use glimpse::query::{Limits, Markers, Scope, View, parse};
-use glimpse::store::Store;
+use glimpse::store::{Projection, Store};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
 
 /// The size of every page.
@@ -23,13 +23,6 @@ pub struct Case {
     pub ranges: usize,
     /// How many properties it asks for.
     pub properties: usize,
-}
-
-impl Case {
-    /// The most rows or index entries that it may visit, at a million images.
-    pub fn bound(&self) -> i64 {
-        if self.ranges < 2 { 20_000 } else { 60_000 }
-    }
 }
 
 /// The documented filters, each a bit of a subset.
@@ -154,11 +147,7 @@ async fn ids(store: &Store, case: &Case) -> Vec<String> {
 
 async fn documents(store: &Store, case: &Case) -> Vec<serde_json::Value> {
     let query = parse(&case.query, Limits { default: PAGE, max: PAGE }).expect("the matrix has good queries");
-    let t = std::time::Instant::now();
-    let page = store.page(&query, &case.view, glimpse::store::Projection::Detail).await;
-    if t.elapsed().as_millis() > 30 {
-        eprintln!("SLOW {:?} {} {}", t.elapsed(), case.label, case.query);
-    }
+    let page = store.page(&query, &case.view, Projection::Detail).await;
     let page = page.unwrap_or_else(|error| panic!("{}: {error}", case.query));
     let mut body: serde_json::Value = serde_json::from_str(&page.json).expect("a page is JSON");
     body["images"].as_array_mut().map(std::mem::take).unwrap_or_default()
@@ -320,7 +309,7 @@ async fn others(store: &Store, asking: &mut Asking, callers: &[(&'static str, Vi
     let singles: Vec<(&str, String)> = {
         let mut seen = BTreeSet::new();
         let all = settings(asking).await.into_iter();
-        let single = all.filter(|(_, subset, _)| subset.count_ones() == 1);
+        let single = all.filter(|(_, subset, _)| subset.is_power_of_two());
         single
             .map(|(setting, subset, values)| {
                 let filter = subset.trailing_zeros() as usize;
