@@ -7,6 +7,7 @@
 mod bulk;
 mod migrate;
 mod plan;
+mod pool;
 mod sql;
 
 use std::fmt::Write as _;
@@ -16,12 +17,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure};
 use serde::Deserialize;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    ConnectOptions as _, Connection as _, Database, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection,
-};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection};
 use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -29,6 +27,7 @@ use uuid::Uuid;
 pub use bulk::{Filled, Image, Member, Present, Step};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
+use pool::Pool;
 use sql::{Compiled, Dialect, Sql};
 pub use sql::{Path, Plan, Projection};
 
@@ -51,11 +50,7 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let passing = match &error {
-            sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_) => true,
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
             sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
             _ => false,
         };
@@ -258,37 +253,14 @@ impl Target {
                     let cores = std::thread::available_parallelism().map_or(2, usize::from);
                     u32::try_from(cores * 2).unwrap_or(8).clamp(4, 16)
                 });
-                Pool::Sqlite(
-                    SqlitePoolOptions::new()
-                        .max_connections(connections)
-                        .acquire_timeout(patience.acquire)
-                        .idle_timeout(None)
-                        .max_lifetime(None)
-                        .test_before_acquire(false)
-                        .connect_lazy_with(options),
-                )
+                Connections::Sqlite(Pool::new(options, connections, patience.acquire))
             }
             Self::Postgres(options) => {
                 // JIT compiles for seconds what then runs for milliseconds.
                 let settings =
                     [("statement_timeout", patience.query.as_millis().to_string()), ("jit", "off".to_owned())];
-                Pool::Postgres(
-                    PgPoolOptions::new()
-                        .max_connections(patience.connections.unwrap_or(10))
-                        .acquire_timeout(patience.acquire)
-                        .test_before_acquire(false)
-                        // One that has rested may have been ended meanwhile, as by a restart of
-                        // the database; one in constant use is not worth the round trip.
-                        .before_acquire(|connection, metadata| {
-                            Box::pin(async move {
-                                if metadata.idle_for > Duration::from_secs(1) {
-                                    connection.ping().await?;
-                                }
-                                Ok(true)
-                            })
-                        })
-                        .connect_lazy_with(options.options(settings)),
-                )
+                let connections = patience.connections.unwrap_or(10);
+                Connections::Postgres(Pool::new(options.options(settings), connections, patience.acquire))
             }
         };
         Store { pool, patience, closing: watch::Sender::new(false) }
@@ -306,9 +278,9 @@ pub struct Explained {
     pub unit: &'static str,
 }
 
-enum Pool {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
+enum Connections {
+    Sqlite(Pool<SqliteConnection>),
+    Postgres(Pool<PgConnection>),
 }
 
 /// Runs one body on a connection of either engine; in the body the type named after the
@@ -316,20 +288,25 @@ enum Pool {
 macro_rules! with_connection {
     ($store:ident, |$connection:ident: $engine:ident| $body:expr) => {
         match &$store.pool {
-            Pool::Sqlite(pool) => {
+            Connections::Sqlite(pool) => {
                 type $engine = Sqlite;
                 let work = async {
-                    let mut $connection = acquire::<$engine>(pool).await?;
-                    interrupt_after(&mut $connection, $store.patience.query).await?;
-                    $body
+                    let mut held = pool.acquire().await?;
+                    let $connection = held.begin($store.patience.query);
+                    let outcome = async { $body }.await;
+                    held.ended(&outcome);
+                    outcome
                 };
                 $store.unless_closing(work).await
             }
-            Pool::Postgres(pool) => {
+            Connections::Postgres(pool) => {
                 type $engine = Postgres;
                 let work = async {
-                    let mut $connection = acquire::<$engine>(pool).await?;
-                    within($store.patience.query, async { $body }).await
+                    let mut held = pool.acquire().await?;
+                    let $connection = held.begin($store.patience.query);
+                    let outcome = within($store.patience.query, async { $body }).await;
+                    held.ended(&outcome);
+                    outcome
                 };
                 $store.unless_closing(work).await
             }
@@ -339,7 +316,7 @@ macro_rules! with_connection {
 
 /// The catalog, ready to be asked.
 pub struct Store {
-    pool: Pool,
+    pool: Connections,
     patience: Patience,
     closing: watch::Sender<bool>,
 }
@@ -352,7 +329,7 @@ impl Store {
     /// database says.
     pub async fn page(&self, query: &ImageQuery, view: &View, projection: Projection) -> Result<Page, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut search = Search::<Engine>::new(&mut connection);
+            let mut search = Search::<Engine>::new(connection);
             let after = search.position(query, view).await?;
             let page = Compiled { query, view, after: after.as_ref() };
             let found = search.page(&page, projection, self.patience.walk).await?;
@@ -368,8 +345,9 @@ impl Store {
         with_connection!(self, |connection: Engine| {
             let mut sql = Sql::<Engine>::new("");
             sql::push_image(&mut sql, id, view);
-            let rows = Engine::fetch(&mut connection, sql).await?;
-            Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+            let rows = Engine::fetch(connection, sql).await?;
+            let document = rows.first().map(|row| row.try_get_unchecked::<&[u8], _>(0)).transpose()?;
+            Ok(document.map(|document| String::from_utf8_lossy(document).into_owned()))
         })
     }
 
@@ -381,7 +359,7 @@ impl Store {
         with_connection!(self, |connection: Engine| {
             let mut sql = Sql::<Engine>::new("");
             sql::push_members(&mut sql, id, view);
-            let rows = Engine::fetch(&mut connection, sql).await?;
+            let rows = Engine::fetch(connection, sql).await?;
             let joined = rows.first().map(|row| row.try_get::<Option<&str>, _>(0)).transpose()?.flatten();
             Ok(joined.unwrap_or_default().replace('\n', ","))
         })
@@ -395,7 +373,7 @@ impl Store {
         with_connection!(self, |connection: Engine| {
             let mut sql = Sql::<Engine>::new("");
             sql::push_shared(&mut sql, project, view);
-            let rows = Engine::fetch(&mut connection, sql).await?;
+            let rows = Engine::fetch(connection, sql).await?;
             let joined = rows.first().map(|row| row.try_get::<Option<&str>, _>(0)).transpose()?.flatten();
             Ok(joined.unwrap_or_default().replace('\n', ","))
         })
@@ -407,7 +385,7 @@ impl Store {
     /// Where it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
         with_connection!(self, |connection: Engine| {
-            sqlx::query("SELECT 1").execute(&mut *connection).await?;
+            Engine::fetch(connection, Sql::new("SELECT 1")).await?;
             Ok(())
         })
     }
@@ -419,7 +397,7 @@ impl Store {
     /// As [`Store::page`].
     pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Explained, StoreError> {
         with_connection!(self, |connection: Engine| {
-            let mut search = Search::<Engine>::traced(&mut connection);
+            let mut search = Search::<Engine>::traced(connection);
             let after = search.position(query, view).await?;
             let page = Compiled { query, view, after: after.as_ref() };
             let found = search.page(&page, Projection::Detail, self.patience.walk).await?;
@@ -433,11 +411,11 @@ impl Store {
         self.closing.send_replace(true);
     }
 
-    /// Closes the connections, after those in use have come back.
+    /// Closes the connections that are not in use.
     pub async fn close(&self) {
         match &self.pool {
-            Pool::Sqlite(pool) => pool.close().await,
-            Pool::Postgres(pool) => pool.close().await,
+            Connections::Sqlite(pool) => pool.close().await,
+            Connections::Postgres(pool) => pool.close().await,
         }
     }
 
@@ -451,23 +429,10 @@ impl Store {
     }
 }
 
-/// Lets SQLite itself end whatever runs on the connection after `longest`.
-async fn interrupt_after(connection: &mut SqliteConnection, longest: Duration) -> Result<(), StoreError> {
-    let deadline = Instant::now() + longest;
-    // Asked for every thousand steps of its machine, some ten microseconds of work.
-    connection.lock_handle().await?.set_progress_handler(1000, move || Instant::now() < deadline);
-    Ok(())
-}
-
 /// Gives up after `longest`; PostgreSQL's own `statement_timeout` ends the query there.
 async fn within<T>(longest: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError::Unavailable(format!("no answer within {longest:?} (QUERY_TIMEOUT)")));
     tokio::time::timeout(longest, work).await.unwrap_or_else(late)
-}
-
-/// Takes a connection of the pool. Whatever keeps it from being had, a later try may have it.
-async fn acquire<DB: Database>(pool: &sqlx::Pool<DB>) -> Result<PoolConnection<DB>, StoreError> {
-    pool.acquire().await.map_err(|error| StoreError::Unavailable(said(&error)))
 }
 
 /// What the database says of an error, once; on PostgreSQL with details, and the line of a seed.
