@@ -208,6 +208,9 @@ impl Keystone {
         {
             return Ok(token.clone());
         }
+        // Forgotten first: where Keystone is slow, this caller's time may end before the login does,
+        // and the next must not begin with a refusal again.
+        *own = None;
         let fresh = self.login().await?;
         Ok(own.insert(fresh).token.clone())
     }
