@@ -43,6 +43,7 @@ pub enum Command {
 
 /// A synthetic catalog.
 #[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "The catalog")]
 pub struct Generate {
     /// How many images
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]

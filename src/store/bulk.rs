@@ -91,9 +91,6 @@ pub enum Filled {
     Taken(String),
 }
 
-/// The indexes are built anew where there are no more present images than this for each new one.
-const PRESENT_PER_NEW: i64 = 4;
-
 impl Target {
     /// Stores `count` images with their members, or nothing at all; `stop` ends it early.
     ///
@@ -221,7 +218,7 @@ async fn write<'c, C: Bulk>(
     let fresh = there == 0 || present == Present::Deleted;
     let new = i64::try_from(count).unwrap_or(i64::MAX);
     let indexes =
-        if fresh || there / PRESENT_PER_NEW <= new { C::indexes(&mut transaction).await? } else { Vec::new() };
+        if fresh || there / C::PRESENT_PER_NEW <= new { C::indexes(&mut transaction).await? } else { Vec::new() };
     for (_, drop, _) in &indexes {
         C::run(&mut transaction, drop).await?;
     }
@@ -266,6 +263,10 @@ type Index = (String, String, String);
 
 /// What the engines do differently.
 trait Bulk: Alone {
+    /// The indexes are built anew where there are no more present images than this for each new
+    /// one: about where that takes as long as keeping them up.
+    const PRESENT_PER_NEW: i64;
+
     /// Sets what is good for many rows, up to the end of the transaction.
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()>;
 
@@ -296,6 +297,8 @@ const COUNT: &str = "SELECT count(*) FROM images";
 const ROWS: usize = 1000;
 
 impl Bulk for SqliteConnection {
+    const PRESENT_PER_NEW: i64 = 8;
+
     async fn prepare(_: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         Ok(())
     }
@@ -367,6 +370,8 @@ impl Bulk for SqliteConnection {
 }
 
 impl Bulk for PgConnection {
+    const PRESENT_PER_NEW: i64 = 4;
+
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'";
         sqlx::raw_sql(settings).execute(&mut **transaction).await.map(drop)
