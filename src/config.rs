@@ -43,7 +43,6 @@ pub enum Command {
 
 /// A synthetic catalog.
 #[derive(Clone, Copy, Debug, Args)]
-#[command(next_help_heading = "The catalog")]
 pub struct Generate {
     /// How many images
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
@@ -57,7 +56,7 @@ pub struct Generate {
     #[arg(long, value_name = "TIME", default_value = "2026-01-01T00:00:00", value_parser = until)]
     pub until: Timestamp,
 
-    /// Keep the images that are there already
+    /// Keep the images that are there already; where there are any, this or --replace is needed
     #[arg(long, conflicts_with = "replace")]
     pub append: bool,
 
@@ -107,6 +106,7 @@ impl Explain {
 
 /// Every setting, as `--flag` or `VARIABLE`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
 pub struct Settings {
     /// Where the catalog lies: sqlite://PATH (made if missing) or postgres://USER:PASSWORD@HOST:PORT/DATABASE
     #[arg(long, env, hide_env_values = true, default_value = "sqlite://glimpse.db")]
