@@ -110,3 +110,13 @@ fn members_are_told_to_the_owner_and_each_of_itself(engine: Engine) {
     assert_eq!(shared("%00", "admin"), none);
 }
 on_both_engines!(members_are_told_to_the_owner_and_each_of_itself);
+
+/// Only SQLite stores such bytes as text.
+#[test]
+fn bytes_that_are_no_text_are_shown_as_in_a_list() {
+    let own = image(1).insert().replace("'image-1'", "CAST(x'61ff62' AS TEXT)");
+    let server = Start::new(Engine::Sqlite).seed("1_a.sql", own).serve();
+    assert_eq!(server.get("/v1.1/images/detail").names(), ["a\u{fffd}b"]);
+    let head = at(&server, "HEAD", &format!("/v1.1/images/{}", id(1)), "");
+    assert_eq!((head.status, head.header("X-Image-Meta-Name")), (200, Some("a\u{fffd}b")));
+}
