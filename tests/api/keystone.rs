@@ -145,6 +145,22 @@ fn a_keystone_that_dawdles_is_a_503_in_bounded_time() {
     nobody.get("/v1.1/images/detail").refusal(401);
 }
 
+/// Where every answer takes long, a login that begins with a refusal each time would never end.
+#[test]
+fn a_login_that_took_too_long_is_the_next_callers_first_step() {
+    let keystone = FakeKeystone::start();
+    keystone.know("a", "p", "member", 3600);
+    keystone.know("b", "p", "member", 3600);
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "300ms").serve();
+    assert_eq!(status(&server, "a"), 200);
+    keystone.state().valid_login += 1;
+    keystone.state().logins_held = true;
+    assert_eq!(status(&server, "b"), 503);
+    keystone.release();
+    assert_eq!(status(&server, "b"), 200);
+    assert_eq!(keystone.state().validated, ["a", "b", "b"]);
+}
+
 #[test]
 fn what_cannot_be_a_token_is_never_sent_on() {
     let keystone = FakeKeystone::start();

@@ -18,6 +18,8 @@ pub struct State {
     pub answer: Option<(u16, String)>,
     /// Overrides the status of a login.
     pub login: Option<u16>,
+    /// Logins that come in while this is so are held, and come to nothing.
+    pub logins_held: bool,
     /// The number of the service token that is valid; a login makes the next.
     pub valid_login: u32,
     /// The life of a service token, in seconds.
@@ -63,6 +65,7 @@ impl FakeKeystone {
     /// Answers what has been held up.
     pub fn release(&self) {
         self.state().held = false;
+        self.state().logins_held = false;
         self.shared.1.notify_all();
     }
 
@@ -117,6 +120,10 @@ fn answer(
         let user = &body["auth"]["identity"]["password"]["user"];
         if user["name"] != "glance" || user["password"] != "glance-pass" || user["domain"]["id"] != "default" {
             return (401, None, String::new());
+        }
+        if state.logins_held {
+            drop(changed.wait_while(state, |state| state.logins_held));
+            return (503, None, String::new());
         }
         if let Some(status) = state.login {
             return (status, None, String::new());
