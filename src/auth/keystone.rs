@@ -22,8 +22,9 @@ use super::{AuthError, Identity};
 /// The most tokens whose answers are kept; those used least recently go first.
 const KEPT: u64 = 10_000;
 
-/// Validations in flight at a time.
-const ASKERS: usize = 16;
+/// Validations in flight at a time: few, as a slow Keystone must come to each of them in time, yet
+/// enough to keep two of its workers busy; docs/clients.md has the figures.
+const ASKERS: usize = 4;
 
 /// How long the refusal of a token is kept. A token that was refused never becomes valid, but
 /// memory is better spent on others.
@@ -55,7 +56,8 @@ pub struct Keystone {
     own: Mutex<Option<OwnToken>>,
     answers: Cache<[u8; 32], Answer>,
     /// Those who may ask at a time: more would only wait in Keystone's own queue, until it spends
-    /// its time on answers that nobody waits for any more.
+    /// its time on answers that nobody waits for any more. For the same reason who has waited for
+    /// half of `timeout` gives its turn up: the other half is left for the answer.
     askers: Semaphore,
 }
 
@@ -85,6 +87,8 @@ impl Expiry<[u8; 32], Answer> for AsLongAsKept {
 enum Failure {
     #[error("Keystone does not answer: {0}")]
     Unreachable(String),
+    #[error("Keystone is too busy with the tokens of others")]
+    Busy,
     #[error("Keystone answers {0} where it should not")]
     Unexpected(StatusCode),
     #[error(
@@ -189,7 +193,8 @@ impl Keystone {
     }
 
     async fn ask(&self, token: &str) -> Result<Answer, Failure> {
-        let _permit = self.askers.acquire().await.expect("the semaphore is never closed");
+        let turn = tokio::time::timeout(self.account.timeout / 2, self.askers.acquire()).await;
+        let _permit = turn.map_err(|_| Failure::Busy)?.expect("the semaphore is never closed");
         let own = self.own_token(None).await?;
         if let Some(answer) = self.validate(&own, token).await? {
             return Ok(answer);

@@ -161,6 +161,26 @@ fn a_login_that_took_too_long_is_the_next_callers_first_step() {
     assert_eq!(keystone.state().validated, ["a", "b", "b"]);
 }
 
+/// Keystone would work on their tokens when they have long gone.
+#[test]
+fn who_waits_too_long_for_its_turn_is_never_asked_for() {
+    let keystone = FakeKeystone::start();
+    keystone.state().held = true;
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "2s").serve();
+    thread::scope(|scope| {
+        for number in 0..40 {
+            let server = &server;
+            scope.spawn(move || assert_eq!(status(server, &format!("token-{number}")), 503));
+        }
+    });
+    let asked = keystone.state().validated.len();
+    assert!((1..40).contains(&asked), "{asked} are asked for");
+    assert!(server.log().contains("Keystone is too busy"), "{}", server.log());
+    keystone.release();
+    keystone.know("token-p", "p", "member", 3600);
+    assert_eq!(status(&server, "token-p"), 200);
+}
+
 #[test]
 fn what_cannot_be_a_token_is_never_sent_on() {
     let keystone = FakeKeystone::start();

@@ -80,7 +80,10 @@ impl FakeKeystone {
 fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
+    if reader.read_line(&mut line).ok()? == 0 {
+        // Whoever connected has lost its patience.
+        return None;
+    }
     let mut headers = HashMap::new();
     loop {
         let mut header = String::new();
