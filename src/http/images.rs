@@ -147,9 +147,10 @@ fn headers(document: &Map<String, Value>) -> Vec<(HeaderName, HeaderValue)> {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let name = HeaderName::try_from(format!("x-image-meta-{name}"))
-            .or_else(|_| format!("x-image-meta-{}", utf8_percent_encode(&name, NOT_IN_A_TOKEN)).try_into())
-            .ok()?;
+        // HeaderName alone would let a quotation mark through.
+        let token = HeaderName::try_from(format!("x-image-meta-{name}")).ok().filter(|_| !name.contains('"'));
+        let encoded = || format!("x-image-meta-{}", utf8_percent_encode(&name, NOT_IN_A_TOKEN)).try_into().ok();
+        let name = token.or_else(encoded)?;
         Some((name, HeaderValue::from_bytes(text.as_bytes()).ok()?))
     };
     let etag = document["checksum"].as_str().and_then(|checksum| HeaderValue::from_str(checksum).ok());
