@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta};
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, TimeDelta};
 
 /// A moment in UTC with microseconds, in the years 1 to 9999.
 ///
@@ -35,6 +35,17 @@ pub const ACCEPTED: &str = "an ISO 8601 time in the years 1 to 9999 such as \
     without a zone it is UTC";
 
 impl Timestamp {
+    /// The same time of day some days before; `None` before the year 1.
+    pub fn days_before(self, days: u64) -> Option<Self> {
+        let time = self.0.checked_sub_days(Days::new(days))?;
+        (time.year() >= 1).then_some(Self(time))
+    }
+
+    /// The moment before this one.
+    pub fn microsecond_before(self) -> Self {
+        Self(self.0 - TimeDelta::microseconds(1))
+    }
+
     /// Reads an ISO 8601 time; `None` for anything else.
     ///
     /// The forms are those of the reference, but for accidents of its pattern (`T06:4` as second 4,

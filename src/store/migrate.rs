@@ -40,7 +40,7 @@ macro_rules! schema {
 }
 
 /// Every file of `migrations/sqlite` and `migrations/postgres`.
-const SCHEMA: [Step; 2] = schema![1 "0001_images", 2 "0002_indexes"];
+const SCHEMA: [Step; 3] = schema![1 "0001_images", 2 "0002_indexes", 4 "0004_covered_walks"];
 
 /// Any constant that no other program locks by; the bytes of "glimpse".
 const ADVISORY_LOCK: i64 = 0x67_6c69_6d70_7365;

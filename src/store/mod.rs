@@ -330,9 +330,7 @@ impl Store {
     pub async fn page(&self, query: &ImageQuery, view: &View, projection: Projection) -> Result<Page, StoreError> {
         with_connection!(self, |connection: Engine| {
             let mut search = Search::<Engine>::new(connection);
-            let after = search.position(query, view).await?;
-            let page = Compiled { query, view, after: after.as_ref() };
-            let found = search.page(&page, projection, self.patience.walk).await?;
+            let found = search.page(&Compiled { query, view }, projection, self.patience.walk).await?;
             Page::new(Engine::documents(&found.row)?, query.limit)
         })
     }
@@ -398,9 +396,7 @@ impl Store {
     pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Explained, StoreError> {
         with_connection!(self, |connection: Engine| {
             let mut search = Search::<Engine>::traced(connection);
-            let after = search.position(query, view).await?;
-            let page = Compiled { query, view, after: after.as_ref() };
-            let found = search.page(&page, Projection::Detail, self.patience.walk).await?;
+            let found = search.page(&Compiled { query, view }, Projection::Detail, self.patience.walk).await?;
             let page = Page::new(Engine::documents(&found.row)?, query.limit)?;
             Ok(Explained { choice: found.choice, page, statements: search.into_trace(), unit: Engine::WORK })
         })

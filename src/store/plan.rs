@@ -1,19 +1,20 @@
 //! How the page of a query is found: the one place where plans are chosen.
 //!
-//! Every page begins as a walk in its own order, which most queries fill after a few rows. A walk
-//! that is cut short tells that matches are sparse; then the paths that lead to them are counted,
-//! each only up to about `sqrt(images * page)` rows. A path with fewer rows is gone whole. Where
-//! all have more, matches cannot be so sparse that the walk in order, without a bound, is dearer
-//! than that, as long as the filters do not depend on each other. Where two paths together may be
-//! that sparse, a sample of each tells what either would cost.
+//! Every page begins as a short walk in its own order, which most queries fill after a few rows. A
+//! walk that is cut short tells that matches are sparse, and how sparse they are there. Then a
+//! sample of all images tells which of the paths that lead to all matches may be short, and these
+//! are counted, each only up to `sqrt(images * page)` rows. Where all have more, matches cannot be
+//! so sparse that a walk of that length does not meet a page of them, as long as the filters do not
+//! depend on each other. Where they do, or two ranges together are that sparse, walks grow until
+//! the shortest path is the cheaper way.
 //!
 //! A plan decides what a page costs, never what it holds.
 
 use std::fmt;
 
 use super::StoreError;
-use super::sql::{self, Compiled, Dialect, Path, Plan, Position, Projection, Sql};
-use crate::query::{Column, ImageQuery, Value, View};
+use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sql};
+use crate::query::Value;
 
 /// A page as the database gave it, and how it was found.
 pub struct Found<DB: Dialect> {
@@ -31,18 +32,20 @@ pub struct Choice {
 /// What was learned about a query before its plan was chosen.
 #[derive(Debug)]
 pub enum Finding {
-    /// The walk left off after this many rows with too few matches.
-    Cut(u32),
+    /// A walk left off after this many rows with too few matches.
+    Cut { rows: u32, matches: i64 },
     /// A path has this many rows; counting stopped at the bound.
     Counted { path: Path, rows: i64, bound: i64 },
-    /// What a plan is likely to cost, in rows.
+    /// A path is likely to have this many rows.
     Expected { path: Path, rows: i64 },
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut(bound) => write!(formatter, "the walk in order was cut after {bound} rows"),
+            Self::Cut { rows, matches } => {
+                write!(formatter, "the walk in order was cut after {rows} rows, of which {matches} match")
+            }
             Self::Counted { path, rows, bound } if rows >= bound => {
                 write!(formatter, "by {path} there are {bound} rows or more")
             }
@@ -52,8 +55,11 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The rows of a path that a sample looks at.
-const SAMPLE: i64 = 500;
+/// The images of a sample.
+const SAMPLE: i64 = 250;
+
+/// A path of which so many times too many rows are expected is counted all the same: samples err.
+const MAYBE_FEW: i64 = 4;
 
 /// A row that has to be looked up costs as much as this many that an index covers.
 const LOOKUP: i64 = 8;
@@ -114,37 +120,36 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         Ok(DB::numbers(rows.first().ok_or(sqlx::Error::RowNotFound)?)?)
     }
 
-    /// Where the query's marker stands in its order.
+    /// Finds a page. The first walk passes over `walk` rows, times the root of the size of the page.
     ///
     /// # Errors
-    /// [`StoreError::MarkerNotFound`] where the view does not let the caller name it.
-    pub async fn position(&mut self, query: &ImageQuery, view: &View) -> Result<Option<Position>, StoreError> {
-        let Some(id) = query.marker else { return Ok(None) };
-        let rows = self.fetch(|sql| sql::push_marker(sql, query, view, id)).await?;
-        let row = rows.first().ok_or(StoreError::MarkerNotFound(id))?;
-        Ok(Some(DB::position(row, query.sort_key, id)?))
-    }
-
-    /// Finds a page. The walk passes over `walk` rows, times the root of the size of the page.
-    ///
-    /// # Errors
-    /// What the database says.
+    /// [`StoreError::MarkerNotFound`] where the view does not let the caller name the query's marker,
+    /// and what the database says.
     pub async fn page(
         &mut self,
         page: &Compiled<'_>,
         projection: Projection,
         walk: u32,
     ) -> Result<Found<DB>, StoreError> {
-        let bound = walk.saturating_mul(wanted(page).isqrt());
-        let plan = Plan::Walk(bound);
-        let row = self.run(page, plan, projection).await?;
-        if !DB::is_cut(&row)? {
-            return Ok(Found { row, choice: Choice { plan, findings: Vec::new() } });
+        let mut findings = Vec::new();
+        let mut prospect = None;
+        let mut plan = Plan::Walk(walk.saturating_mul(wanted(page).isqrt()));
+        loop {
+            let row = self.run(page, plan, projection).await?;
+            if let Some(marker) = page.query.marker
+                && !DB::is_marked(&row)?
+            {
+                return Err(StoreError::MarkerNotFound(marker));
+            }
+            let Some(matches) = DB::cut(&row)? else { return Ok(Found { row, choice: Choice { plan, findings } }) };
+            let Plan::Walk(rows) = plan else { unreachable!("no other plan is cut") };
+            findings.push(Finding::Cut { rows, matches });
+            let prospect = match &prospect {
+                Some(prospect) => prospect,
+                None => prospect.insert(self.prospect(page, &mut findings).await?),
+            };
+            plan = prospect.plan(page, rows, matches);
         }
-        let mut choice = self.choose(page, bound).await?;
-        choice.findings.insert(0, Finding::Cut(bound));
-        let row = self.run(page, choice.plan, projection).await?;
-        Ok(Found { row, choice })
     }
 
     async fn run(&mut self, page: &Compiled<'_>, plan: Plan, projection: Projection) -> Result<DB::Row, StoreError> {
@@ -152,82 +157,55 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         Ok(rows.pop().ok_or(sqlx::Error::RowNotFound)?)
     }
 
-    /// Chooses the plan of a page whose matches are too sparse for a walk.
-    async fn choose(&mut self, page: &Compiled<'_>, walked: u32) -> Result<Choice, StoreError> {
+    /// What the paths to the matches of a page are like.
+    async fn prospect(&mut self, page: &Compiled<'_>, findings: &mut Vec<Finding>) -> Result<Prospect, StoreError> {
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(0);
-        let few = images.saturating_mul(wanted(page).into()).isqrt().max(walked.into());
-
-        let mut findings = Vec::new();
-        let mut best = None;
-        let mut bound = few;
+        let few = images.saturating_mul(wanted(page).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
-        for &path in &paths {
-            let rows = self.numbers(|sql| sql::push_count(sql, page, path, bound)).await?[0];
-            findings.push(Finding::Counted { path, rows, bound });
-            if rows < bound {
-                best = Some(path);
-                bound = rows;
-            }
-            if bound == 0 {
-                break;
-            }
-        }
-        if best.is_none() {
-            best = self.expect(page, &paths, images, &mut findings).await?;
-        }
-        Ok(Choice { plan: Plan::Scan(best.unwrap_or(Path::Order)), findings })
-    }
-
-    /// Which of several long paths, or the order, is likely to be the shortest; none where there are
-    /// not two to compare.
-    async fn expect(
-        &mut self,
-        page: &Compiled<'_>,
-        paths: &[Path],
-        images: i64,
-        findings: &mut Vec<Finding>,
-    ) -> Result<Option<Path>, StoreError> {
-        let paths: Vec<Path> = paths.iter().copied().filter(|path| *path != Path::Visible).collect();
-        if paths.len() < 2 {
-            return Ok(None);
-        }
-        // Of each path: the samples of the others, and how many of them lie on it.
-        let mut on_it = vec![(0, 0); paths.len()];
-        // Of each path: how many of its own sample match all filters.
-        let mut matching = Vec::new();
-        for (index, &path) in paths.iter().enumerate() {
-            let found = self.numbers(|sql| sql::push_sample(sql, page, path, &paths, SAMPLE)).await?;
-            let [met, matched, lying @ ..] = found.as_slice() else { continue };
-            matching.push((*matched, *met));
-            for (other, lying) in lying.iter().enumerate().filter(|(other, _)| *other != index) {
-                on_it[other].0 += lying;
-                on_it[other].1 += met;
-            }
-        }
-        let lookup = if page.query.sort_key == Column::CreatedAt { 1 } else { LOOKUP };
-        let mut in_order = 0;
-        for ((&path, &(lying, met)), &(matched, own)) in paths.iter().zip(&on_it).zip(&matching) {
-            let rows = scaled(images, lying, met);
+        let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, SAMPLE)).await?;
+        let mut shortest = None;
+        for (&path, lying) in paths.iter().zip(&sample[1..]) {
+            // In a sample a part of none stands for half a row.
+            let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample[0] + 1);
             findings.push(Finding::Expected { path, rows });
-            let matches = scaled(rows, matched, own).max(1);
-            in_order = in_order.max(images.saturating_mul(wanted(page).into()) / matches);
+            if rows <= MAYBE_FEW * few {
+                let counted = self.numbers(|sql| sql::push_count(sql, page, path, few)).await?[0];
+                findings.push(Finding::Counted { path, rows: counted, bound: few });
+                rows = if counted < few { counted } else { rows.max(few) };
+            }
+            if shortest.is_none_or(|(least, _)| rows < least) {
+                shortest = Some((rows, path));
+            }
         }
-        findings.push(Finding::Expected { path: Path::Order, rows: in_order });
-        let cost = |finding: &Finding| match *finding {
-            Finding::Expected { path: Path::Order, rows } => Some((rows.saturating_mul(lookup), Path::Order)),
-            Finding::Expected { path, rows } => Some((rows, path)),
-            _ => None,
-        };
-        Ok(findings.iter().filter_map(cost).min().map(|(_, path)| path))
+        Ok(Prospect { few, shortest })
+    }
+}
+
+/// What is known of the paths to the matches of a page.
+struct Prospect {
+    /// So few rows that a path of them is surely a good one.
+    few: i64,
+    /// About how many rows the shortest path has.
+    shortest: Option<(i64, Path)>,
+}
+
+impl Prospect {
+    /// What follows a walk that was cut: the shortest path where that is likely to be cheaper than
+    /// to walk on, else a longer walk. However wrong the expectations are, a page so costs little
+    /// more than by the better of both.
+    fn plan(&self, page: &Compiled<'_>, walked: u32, matches: i64) -> Plan {
+        let price = if sql::walks_covered(page) { 1 } else { LOOKUP };
+        let walked = i64::from(walked);
+        let longer = (walked * 4).max(self.few * 2 / price);
+        let whole = walked * 2 * i64::from(wanted(page)) / (2 * matches + 1);
+        match self.shortest {
+            Some((rows, path)) if rows <= price * whole.min(longer) => Plan::Scan(path),
+            _ => Plan::Walk(u32::try_from(longer).unwrap_or(u32::MAX)),
+        }
     }
 }
 
 /// The images that a page is filled with: one more than it has.
 fn wanted(page: &Compiled<'_>) -> u32 {
     page.query.limit.saturating_add(1)
-}
-
-/// `total` times `part / whole` of a sample, in which a part of none stands for half a row.
-fn scaled(total: i64, part: i64, whole: i64) -> i64 {
-    total.saturating_mul(2 * part + 1) / (2 * whole + 1)
 }

@@ -1,6 +1,7 @@
 //! From a typed query to SQL text and binds. Text is only ever put together from constants;
 //! whatever a client sent is bound.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +10,7 @@ use chrono::NaiveDateTime;
 use sqlx::{Database, Postgres, QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
-use crate::query::{Column, ColumnKind, Direction, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
+use crate::query::{Column, Direction, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
 use crate::timestamp::Timestamp;
 
 /// What differs between the engines' SQL.
@@ -23,17 +24,17 @@ pub trait Dialect: Database {
     /// The joined documents of a row of [`push_page`].
     fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>>;
 
-    /// Whether a row of [`push_page`] may lack images.
-    fn is_cut(row: &Self::Row) -> sqlx::Result<bool>;
+    /// How many images a row of [`push_page`] has, where it may lack some because a walk was cut short.
+    fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>>;
+
+    /// Whether the marker of a row of [`push_page`] is an image that the caller may name.
+    fn is_marked(row: &Self::Row) -> sqlx::Result<bool>;
 
     /// The columns of a row of whole numbers; null is 0.
     fn numbers(row: &Self::Row) -> sqlx::Result<Vec<i64>>;
 
     /// Binds a value in the form in which the engine stores it.
     fn push_bind(sql: &mut QueryBuilder<Self>, value: &Value);
-
-    /// Reads a row of [`push_marker`].
-    fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position>;
 
     /// The JSON object of the six fields of the brief list.
     const BRIEF_DOCUMENT: &str;
@@ -43,6 +44,12 @@ pub trait Dialect: Database {
 
     /// The JSON object of an image that is shared.
     const SHARED_DOCUMENT: &str;
+
+    /// A column that leads to a row at once, and stays what it is while a statement runs.
+    const ROW: &str;
+
+    /// The times by which an image was changed long after it was created.
+    const CHANGED_LATE: &str;
 
     /// A subquery of the names and values of an image's properties.
     const PROPERTIES: &str;
@@ -87,8 +94,12 @@ impl Dialect for Sqlite {
         row.try_get_unchecked(0)
     }
 
-    fn is_cut(row: &Self::Row) -> sqlx::Result<bool> {
+    fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>> {
         row.try_get_unchecked(1)
+    }
+
+    fn is_marked(row: &Self::Row) -> sqlx::Result<bool> {
+        Ok(row.try_get_unchecked::<Option<bool>, _>(2)?.is_some())
     }
 
     fn numbers(row: &Self::Row) -> sqlx::Result<Vec<i64>> {
@@ -106,21 +117,6 @@ impl Dialect for Sqlite {
         };
     }
 
-    fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position> {
-        let time = |column: &str| -> sqlx::Result<Option<Value>> {
-            let text: Option<&str> = row.try_get(column)?;
-            Ok(text.and_then(Timestamp::parse).map(Value::Time))
-        };
-        let key = match sort_key.kind() {
-            ColumnKind::Time => time("key")?,
-            ColumnKind::Id => Some(Value::Id(id)),
-            ColumnKind::Whole => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
-            ColumnKind::Flag => row.try_get::<Option<bool>, _>("key")?.map(Value::Flag),
-            ColumnKind::Text => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
-        };
-        Ok(Position { key, created_at: time("created_at")?.ok_or(sqlx::Error::RowNotFound)?, id: Value::Id(id) })
-    }
-
     const BRIEF_DOCUMENT: &str = "json_object('name', name, 'container_format', container_format, \
         'disk_format', disk_format, 'checksum', checksum, 'id', id, 'size', size)";
 
@@ -129,6 +125,10 @@ impl Dialect for Sqlite {
 
     const SHARED_DOCUMENT: &str =
         "json_object('image_id', image_id, 'can_share', json(iif(can_share, 'true', 'false')))";
+
+    const ROW: &str = "rowid";
+
+    const CHANGED_LATE: &str = "updated_at >= date(created_at, '+2 days')";
 
     const PROPERTIES: &str = "json_each(properties)";
 
@@ -175,8 +175,12 @@ impl Dialect for Postgres {
         row.try_get_unchecked(0)
     }
 
-    fn is_cut(row: &Self::Row) -> sqlx::Result<bool> {
+    fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>> {
         row.try_get_unchecked(1)
+    }
+
+    fn is_marked(row: &Self::Row) -> sqlx::Result<bool> {
+        Ok(row.try_get_unchecked::<Option<bool>, _>(2)?.is_some())
     }
 
     fn numbers(row: &Self::Row) -> sqlx::Result<Vec<i64>> {
@@ -194,24 +198,16 @@ impl Dialect for Postgres {
         };
     }
 
-    fn position(row: &Self::Row, sort_key: Column, id: Uuid) -> sqlx::Result<Position> {
-        let time = |time: NaiveDateTime| Value::Time(time.into());
-        let key = match sort_key.kind() {
-            ColumnKind::Time => row.try_get::<Option<NaiveDateTime>, _>("key")?.map(time),
-            ColumnKind::Id => Some(Value::Id(id)),
-            ColumnKind::Whole => row.try_get::<Option<i64>, _>("key")?.map(Value::Whole),
-            ColumnKind::Flag => row.try_get::<Option<bool>, _>("key")?.map(Value::Flag),
-            ColumnKind::Text => row.try_get::<Option<String>, _>("key")?.map(Value::Text),
-        };
-        Ok(Position { key, created_at: time(row.try_get("created_at")?), id: Value::Id(id) })
-    }
-
     const BRIEF_DOCUMENT: &str = "(SELECT row_to_json(brief) FROM (SELECT name, container_format, \
         disk_format, checksum, id, size) AS brief)::text";
 
     const MEMBER_DOCUMENT: &str = "(SELECT row_to_json(m) FROM (SELECT can_share, member AS member_id) AS m)::text";
 
     const SHARED_DOCUMENT: &str = "(SELECT row_to_json(s) FROM (SELECT image_id, can_share) AS s)::text";
+
+    const ROW: &str = "id";
+
+    const CHANGED_LATE: &str = "updated_at >= created_at + interval '2 days'";
 
     const PROPERTIES: &str = "json_each_text(properties) AS property";
 
@@ -299,20 +295,11 @@ pub enum Projection {
     Brief,
 }
 
-/// Where in the order a marker stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The value of the sort key; `None` for null.
-    pub key: Option<Value>,
-    pub created_at: Value,
-    pub id: Value,
-}
-
 /// How the rows of a page are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// In the order of the page, passing over what does not match: at most this many rows. Cheap
-    /// where matches are dense.
+    /// In the order of the page, passing over what does not match: at most this many rows of each
+    /// part of the order. Cheap where matches are dense.
     Walk(u32),
     /// All rows that one path leads to, put in order afterwards. Cheap where these are few.
     Scan(Path),
@@ -322,7 +309,6 @@ impl Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Walk(bound) => write!(formatter, "walk in the order of the page, at most {bound} rows"),
-            Self::Scan(Path::Order) => write!(formatter, "walk in the order of the page to its end"),
             Self::Scan(path) => write!(formatter, "all rows by {path}, put in order"),
         }
     }
@@ -335,7 +321,6 @@ impl Display for Path {
             Self::Size => "the sizes",
             Self::UpdatedAt => "changes-since",
             Self::Visible => "what the caller sees",
-            Self::Order => "the order",
         })
     }
 }
@@ -344,7 +329,7 @@ impl Display for Path {
 /// only rows that match are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
-    /// The equalities of name, formats and status, all together.
+    /// The equalities of name, formats and status, all together; or that an image is not deleted.
     Equalities,
     /// The range of sizes.
     Size,
@@ -352,39 +337,50 @@ pub enum Path {
     UpdatedAt,
     /// What the caller may see, row by row.
     Visible,
-    /// The order of the page; met in it.
-    Order,
 }
 
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
-const UNLIMITED: &str = " LIMIT 9223372036854775807";
+const UNLIMITED: Value = Value::Whole(i64::MAX);
+
+/// What a page is compiled from.
+#[derive(Clone, Copy, Debug)]
+pub struct Compiled<'a> {
+    pub query: &'a ImageQuery,
+    pub view: &'a View,
+}
 
 /// One row: the documents of the page and of one image more as one text, separated by line feeds,
-/// which JSON text cannot hold, null where nothing matches; and whether a walk was cut short, so
-/// that images may be missing.
+/// which JSON text cannot hold, null where nothing matches; where a walk was cut short, so that
+/// images may be missing, how many there are, else null; and, with a marker, true where the caller
+/// may name it.
 ///
 /// The engine joins the documents because the cost of a page follows its cells and round trips.
 /// Both engines feed an aggregate in the order of its subquery, and a UNION ALL in that of its
 /// parts.
 pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, projection: Projection) {
-    let parts = parts(page.query, page.after);
-    sql.push("SELECT string_agg(document, '\n'), ");
-    match plan {
-        Plan::Walk(bound) => {
-            // Looked at only where the walk has found too little.
-            sql.push("CASE WHEN count(*) <= ");
-            sql.bind(&Value::Whole(i64::from(page.query.limit)));
-            sql.push(" THEN coalesce(");
-            for part in &parts {
-                push_cut(sql, page, part, bound);
-                sql.push(", ");
-            }
-            sql.push("FALSE) ELSE FALSE END FROM (");
-        }
-        Plan::Scan(_) => {
-            sql.push("FALSE FROM (");
-        }
+    let Compiled { query, view } = page;
+    if let Some(marker) = query.marker {
+        push_mark(sql, query, view, marker);
     }
+    let parts = parts(query, plan);
+    sql.push("SELECT string_agg(document, '\n'), ");
+    if let Plan::Walk(bound) = plan {
+        // Looked at only where the walk has found too little.
+        sql.push("CASE WHEN count(*) <= ");
+        sql.bind(&Value::Whole(i64::from(query.limit)));
+        sql.push(" AND coalesce(");
+        for part in &parts {
+            push_cut(sql, page, part, bound);
+            sql.push(", ");
+        }
+        sql.push("FALSE) THEN count(*) END");
+    } else {
+        sql.push("NULL");
+    }
+    if query.marker.is_some() {
+        sql.push(", (SELECT TRUE FROM mark)");
+    }
+    sql.push(" FROM (");
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
             sql.push(" UNION ALL ");
@@ -392,89 +388,174 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
         if parts.len() > 1 {
             sql.push("SELECT document FROM (");
         }
-        match plan {
-            Plan::Walk(bound) => push_walk(sql, page, &parts[..index], part, bound, projection),
-            Plan::Scan(path) => push_scan(sql, page, part, path, projection),
-        }
+        push_rows(sql, page, &parts[..index], part, plan, projection);
         if parts.len() > 1 {
             sql.push(") AS part");
         }
     }
     if parts.len() > 1 {
-        push_limit(sql, page.query);
+        push_limit(sql, query);
     }
     sql.push(") AS page");
 }
 
-/// What a page is compiled from.
-#[derive(Clone, Copy, Debug)]
-pub struct Compiled<'a> {
-    pub query: &'a ImageQuery,
-    pub view: &'a View,
-    /// Where the page begins.
-    pub after: Option<&'a Position>,
+/// The sort key and creation of the query's marker, if the view lets the caller name it.
+fn push_mark<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, view: &View, marker: Uuid) {
+    sql.push("WITH mark AS (SELECT id, created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE ");
+    push_named(sql, marker, view, &query.liveness());
+    sql.push(") ");
 }
 
-/// The rows of a part that are met first, and of them those that match.
-fn push_walk<DB: Dialect>(
+/// The images of a part. What an index holds is looked at in the index: first come candidates, and
+/// a row is looked up only once nothing there speaks against it.
+fn push_rows<DB: Dialect>(
     sql: &mut Sql<DB>,
     page: &Compiled,
     before: &[Part],
     part: &Part,
-    bound: u32,
+    plan: Plan,
     projection: Projection,
 ) {
-    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (SELECT * FROM images WHERE ");
-    push_met(sql, page, part);
-    push_order(sql, page.query, "");
-    sql.push(" LIMIT ");
-    sql.bind(&Value::Whole(bound.into()));
-    sql.push(") AS images WHERE ");
-    for part in before {
-        push_cut(sql, page, part, bound);
-        sql.push(" IS NULL AND ");
+    let Compiled { query, view } = page;
+    let row = DB::ROW;
+    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (SELECT ").push(row).push(" AS found");
+    if !DB::JOINS_IN_ORDER {
+        for column in order(query.sort_key) {
+            sql.push(format_args!(", {0} AS found_{0}", column.name()));
+        }
     }
-    push_predicate(sql, page.query, &page.view.listed, "", Conditions::All);
-    push_limit(sql, page.query);
+    let mut rest = Conditions::NotCovered;
+    match plan {
+        Plan::Walk(bound) => {
+            let walked = Walked::by(page, part);
+            if walked.is_covering(query) {
+                for column in covered_columns(query) {
+                    sql.push(", ").push(column);
+                }
+            } else {
+                rest = Conditions::All;
+            }
+            sql.push(" FROM images WHERE ");
+            walked.push(sql, query, part);
+            push_order(sql, query, "");
+            push_bound(sql, part, &Value::Whole(bound.into()));
+            sql.push(") AS candidate CROSS JOIN images WHERE ");
+            for part in before {
+                push_cut(sql, page, part, bound);
+                sql.push(" IS NULL AND ");
+            }
+            if rest == Conditions::NotCovered {
+                push_predicate(sql, query, &Scope::All, "candidate.", Conditions::Covered(&[]));
+                sql.push(" AND ");
+            }
+        }
+        Plan::Scan(path) => {
+            sql.push(" FROM (SELECT ").push(row).push(", * FROM images WHERE ");
+            push_path(sql, query, &view.listed, path);
+            sql.push(DB::FENCE).push(") AS images WHERE ");
+            push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
+            push_part(sql, query, part, DB::HIDE);
+            push_order(sql, query, DB::HIDE);
+            push_bound(sql, part, &UNLIMITED);
+            sql.push(") AS candidate CROSS JOIN images WHERE ");
+        }
+    }
+    sql.push("images.").push(row).push(" = found AND ");
+    push_predicate(sql, query, &view.listed, "", rest);
+    if !DB::JOINS_IN_ORDER {
+        // The candidates have this order already, so that nothing is sorted for it.
+        push_order(sql, query, "found_");
+    }
+    push_limit(sql, query);
 }
 
 /// True where a walk of the part leaves rows behind, else null.
 fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound: u32) {
     sql.push("(SELECT TRUE FROM images WHERE ");
-    push_met(sql, page, part);
+    Walked::by(page, part).push(sql, page.query, part);
     push_order(sql, page.query, "");
-    sql.push(" LIMIT 1 OFFSET ");
+    push_bound(sql, part, &Value::Whole(1));
+    sql.push(" OFFSET ");
     sql.bind(&Value::Whole(bound.into()));
     sql.push(")");
 }
 
 /// The rows of a part that one index holds side by side in the order of the page.
-fn push_met<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part) {
-    let Compiled { query, view, .. } = page;
-    sql.push("TRUE");
-    if query.sort_key != Column::CreatedAt {
-        for filter in query.filters.iter().filter(|filter| filter.column == query.sort_key) {
-            sql.push(" AND ");
-            push_filter(sql, filter, "");
-        }
-    } else if let Some(filter) = rarest_equality(query) {
-        sql.push(" AND ");
-        push_filter(sql, filter, "");
-    } else if view.listed == Scope::Public {
-        sql.push(" AND is_public");
-    } else if query.liveness() == Liveness::Live {
-        sql.push(" AND NOT deleted AND status <> 'killed'");
-    }
-    push_part(sql, query, part, "");
+struct Walked<'a> {
+    /// Whether they are those that changed long after they were created.
+    changed_late: bool,
+    by: By<'a>,
 }
 
-/// The equality that most likely leads to the fewest images: nearly all of them are active, so
-/// that any other status is rare.
+enum By<'a> {
+    /// Those with the value of an equality.
+    Equal(&'a Filter),
+    /// The public ones.
+    Public,
+    /// Those that the filters on the sort key itself let through.
+    Order,
+}
+
+impl<'a> Walked<'a> {
+    fn by(page: &Compiled<'a>, part: &Part) -> Self {
+        let Compiled { query, view } = page;
+        let changed_late = matches!(part.period, Period::Before(_));
+        let is_range = |filter: &Filter| matches!(filter.test, Test::AtLeast(_) | Test::AtMost(_));
+        let by = match rarest_equality(query) {
+            _ if query.sort_key != Column::CreatedAt => By::Order,
+            Some(filter) if filter.column == Column::Name => By::Equal(filter),
+            // Rows of a range are sparse more often than not, and the order itself is covered.
+            Some(filter) if !query.filters.iter().any(is_range) => By::Equal(filter),
+            None if view.listed == Scope::Public && query.filters.is_empty() => By::Public,
+            _ => By::Order,
+        };
+        Self { changed_late, by }
+    }
+
+    /// Whether the index holds every documented column.
+    fn is_covering(&self, query: &ImageQuery) -> bool {
+        match self.by {
+            By::Equal(filter) => filter.column == Column::Name,
+            By::Public => false,
+            By::Order => {
+                matches!(query.sort_key, Column::CreatedAt | Column::Name | Column::Size | Column::UpdatedAt)
+            }
+        }
+    }
+
+    fn push<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part) {
+        sql.push(if self.changed_late { DB::CHANGED_LATE } else { "TRUE" });
+        match self.by {
+            By::Equal(filter) => {
+                sql.push(" AND ");
+                push_filter(sql, filter, "");
+            }
+            By::Public => {
+                sql.push(" AND ");
+                push_scope(sql, &Scope::Public);
+            }
+            By::Order => {
+                for filter in query.filters.iter().filter(|filter| filter.column == query.sort_key) {
+                    sql.push(" AND ");
+                    push_filter(sql, filter, "");
+                }
+            }
+        }
+        push_part(sql, query, part, "");
+    }
+}
+
+/// Whether a walk looks at what an index holds, before it looks a row up.
+pub fn walks_covered(page: &Compiled) -> bool {
+    parts(page.query, Plan::Walk(0)).iter().all(|part| Walked::by(page, part).is_covering(page.query))
+}
+
+/// The equality that most likely leads to the fewest images; nearly all of them are active.
 fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
     let active = Value::Text("active".to_owned());
     let rank = |filter: &&Filter| match (filter.column, &filter.test) {
         (Column::Name, Test::Equal(_)) => Some(0),
-        (Column::Status, Test::Equal(status)) => Some(if *status == active { 4 } else { 1 }),
+        (Column::Status, Test::Equal(status)) if *status != active => Some(1),
         (Column::DiskFormat, Test::Equal(_)) => Some(2),
         (Column::ContainerFormat, Test::Equal(_)) => Some(3),
         _ => None,
@@ -482,36 +563,12 @@ fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
     query.filters.iter().filter(|filter| rank(filter).is_some()).min_by_key(rank)
 }
 
-/// The rows of a part that a path leads to; what its index holds is looked at before the row is.
-fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path, projection: Projection) {
-    let Compiled { query, view, .. } = page;
-    sql.push("SELECT ").push(document::<DB>(projection));
-    sql.push(" AS document FROM (SELECT id AS found");
-    if !DB::JOINS_IN_ORDER {
-        for column in order(query.sort_key) {
-            sql.push(format_args!(", {0} AS found_{0}", column.name()));
-        }
-    }
-    sql.push(" FROM (SELECT * FROM images WHERE ");
-    if path == Path::Order {
-        push_met(sql, page, part);
-        push_order(sql, query, "");
-        sql.push(DB::FENCE).push(") AS images WHERE ");
-        push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered);
-    } else {
-        push_path(sql, query, &view.listed, path);
-        sql.push(DB::FENCE).push(") AS images WHERE ");
-        push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered);
-        push_part(sql, query, part, DB::HIDE);
-        push_order(sql, query, DB::HIDE);
-    }
-    sql.push(UNLIMITED).push(") AS candidate CROSS JOIN images WHERE images.id = found AND ");
-    push_predicate(sql, query, &view.listed, DB::HIDE, Conditions::NotCovered);
-    if !DB::JOINS_IN_ORDER {
-        // The candidates have this order already, so that nothing is sorted for it.
-        push_order(sql, query, "found_");
-    }
-    push_limit(sql, query);
+/// The columns that [`Conditions::Covered`] look at, and the order does not begin with.
+fn covered_columns(query: &ImageQuery) -> BTreeSet<&'static str> {
+    let filtered =
+        query.filters.iter().map(|filter| filter.column).filter(|column| Conditions::Covered(&[]).take(*column));
+    let liveness = if query.liveness() == Liveness::Any { [].as_slice() } else { &["deleted", "status"] };
+    filtered.map(Column::name).chain(liveness.iter().copied()).collect()
 }
 
 /// About how many rows `images` has.
@@ -542,24 +599,37 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
     limit(sql);
 }
 
-/// Of the first `bound` rows of a path: how many there are, how many match the filters, and how
-/// many lie on each of the other paths.
-pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, others: &[Path], bound: i64) {
-    sql.push("SELECT count(*), count(CASE WHEN ");
-    push_predicate(sql, page.query, &Scope::All, DB::HIDE, Conditions::Covered);
-    sql.push(" THEN 1 END)");
-    for other in others {
-        sql.push(", count(CASE WHEN TRUE");
-        for filter in page.query.filters.iter().filter(|filter| other.columns().contains(&filter.column)) {
+/// Of a sample of `size` images: how many there are, and how many of them lie on each path. Ids are
+/// random, so that those that follow each other are a sample of all.
+pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64) {
+    sql.push("SELECT count(*)");
+    for path in paths {
+        sql.push(", count(CASE WHEN ");
+        match (path, &page.view.listed) {
+            (Path::Visible, Scope::Project(project)) => {
+                // Few images are visible by membership alone.
+                sql.push("is_public OR owner = ");
+                sql.bind(&Value::Text(project.clone()));
+            }
+            (Path::Visible, scope) => push_scope(sql, scope),
+            (Path::Equalities, _) if page.query.liveness() == Liveness::Live => {
+                sql.push("NOT deleted");
+            }
+            _ => {
+                sql.push("TRUE");
+            }
+        }
+        for filter in page.query.filters.iter().filter(|filter| path.columns().contains(&filter.column)) {
             sql.push(" AND ");
             push_filter(sql, filter, DB::HIDE);
         }
         sql.push(" THEN 1 END)");
     }
-    sql.push(" FROM (SELECT * FROM images WHERE ");
-    push_path(sql, page.query, &page.view.listed, path);
-    sql.push(" LIMIT ");
-    sql.bind(&Value::Whole(bound));
+    sql.push(" FROM (SELECT deleted, is_public, owner, size, updated_at, ");
+    sql.push(EQUALITIES.map(Column::name).join(", ")).push(" FROM images WHERE id >= ");
+    sql.bind(&Value::Id(Uuid::from_u128(1 << 127)));
+    sql.push(" ORDER BY id LIMIT ");
+    sql.bind(&Value::Whole(size));
     sql.push(") AS images");
 }
 
@@ -574,16 +644,20 @@ impl Path {
             Self::Equalities => &EQUALITIES,
             Self::Size => &[Column::Size],
             Self::UpdatedAt => &[Column::UpdatedAt],
-            Self::Visible | Self::Order => &[],
+            Self::Visible => &[],
         }
     }
 
-    /// The paths that lead to all matches of a query, but for that of the order.
+    /// The paths that lead to all matches of a query.
     pub fn of(query: &ImageQuery, scope: &Scope) -> Vec<Self> {
         let filtered = [Self::Equalities, Self::Size, Self::UpdatedAt].into_iter();
         let mut paths: Vec<Self> = filtered
             .filter(|path| query.filters.iter().any(|filter| path.columns().contains(&filter.column)))
             .collect();
+        if paths.is_empty() && query.liveness() == Liveness::Live {
+            // Deleted images may be most of a catalog.
+            paths.push(Self::Equalities);
+        }
         if matches!(scope, Scope::Public | Scope::Project(_)) {
             paths.push(Self::Visible);
         }
@@ -611,9 +685,6 @@ fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope, 
             sql.push(")");
         }
         (Path::Visible, scope) => push_scope(sql, scope),
-        (Path::Order, _) => {
-            sql.push("TRUE");
-        }
     }
 }
 
@@ -654,8 +725,9 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Conditions {
     All,
-    /// Those on columns that the index of every path holds: no row need be looked up for them.
-    Covered,
+    /// Those on columns that the index of every path holds, so that no row need be looked up for
+    /// them; but for those on columns that are seen to already.
+    Covered(&'static [Column]),
     NotCovered,
 }
 
@@ -664,7 +736,7 @@ impl Conditions {
         let is_covered = EQUALITIES.contains(&column) || matches!(column, Column::Size | Column::UpdatedAt);
         match self {
             Self::All => true,
-            Self::Covered => is_covered,
+            Self::Covered(done) => is_covered && !done.contains(&column),
             Self::NotCovered => !is_covered,
         }
     }
@@ -681,12 +753,6 @@ fn document<DB: Dialect>(projection: Projection) -> &'static str {
 fn push_limit<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
     sql.push(" LIMIT ");
     sql.bind(&Value::Whole(i64::from(query.limit) + 1));
-}
-
-/// The sort key and creation of the query's marker, if the view lets the caller name it.
-pub fn push_marker<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, view: &View, marker: Uuid) {
-    sql.push("SELECT created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE ");
-    push_named(sql, marker, view, &query.liveness());
 }
 
 /// The document of one image, if the view lets the caller name it.
@@ -777,7 +843,7 @@ fn push_predicate<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Sc
         sql.push(" AND ");
         push_filter(sql, filter, hide);
     }
-    if wanted == Conditions::Covered {
+    if matches!(wanted, Conditions::Covered(_)) {
         return;
     }
     // One look at the object for all: names are unique, so that the matches can be counted.
@@ -888,42 +954,77 @@ fn order(sort_key: Column) -> Vec<Column> {
 }
 
 /// A part of what comes after a marker that an index finds without passing over other rows.
-struct Part<'a> {
+#[derive(Clone)]
+struct Part {
+    /// Whether there is such a part: by whether the marker's sort key is null.
+    if_mark_is_null: Option<bool>,
     key: Key,
-    /// Columns and values that the rows are strictly beyond, in the direction of the order.
-    beyond: Vec<(Column, &'a Value)>,
+    /// Columns in which the rows are strictly beyond the marker, in the direction of the order.
+    beyond: Vec<Column>,
+    period: Period,
 }
 
 /// Which values of the sort key a part holds.
+#[derive(Clone, Copy)]
 enum Key {
     Any,
     Null,
     NotNull,
 }
 
-/// The rows strictly after a position, in parts that follow each other. No comparison with a
-/// value finds nulls, which are the smallest values, so that they are a part of their own.
-fn parts<'a>(query: &ImageQuery, after: Option<&'a Position>) -> Vec<Part<'a>> {
-    let Some(position) = after else { return vec![Part { key: Key::Any, beyond: Vec::new() }] };
-    let ties = vec![(Column::CreatedAt, &position.created_at), (Column::Id, &position.id)];
-    let Some(key) = &position.key else {
-        let nulls = Part { key: Key::Null, beyond: ties };
-        return match query.sort_dir {
-            Direction::Asc => vec![nulls, Part { key: Key::NotNull, beyond: Vec::new() }],
-            Direction::Desc => vec![nulls],
+/// When the images of a part were created.
+#[derive(Clone, Copy)]
+enum Period {
+    Any,
+    From(Timestamp),
+    Before(Timestamp),
+}
+
+/// The rows strictly after the marker, in parts that follow each other.
+///
+/// No comparison with a value finds nulls, which are the smallest values, so that they are a part
+/// of their own.
+///
+/// Few images change long after they are created, so that most of what `changes-since` lets through
+/// was created then, too; what was created long before is looked for only among those that changed
+/// late.
+fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
+    let part = |if_mark_is_null, key, beyond| Part { if_mark_is_null, key, beyond, period: Period::Any };
+    let beyond = if query.marker.is_some() { order(query.sort_key) } else { Vec::new() };
+    if !query.sort_key.is_nullable() || query.marker.is_none() {
+        let whole = part(None, Key::Any, beyond);
+        let since = query.filters.iter().find_map(|filter| match (filter.column, &filter.test) {
+            (Column::UpdatedAt, Test::AtLeast(Value::Time(since))) => since.days_before(LATE),
+            _ => None,
+        });
+        return match (since, plan, query.sort_key) {
+            (Some(since), Plan::Walk(_), Column::CreatedAt) => {
+                let mut periods = [Period::From(since), Period::Before(since)];
+                if query.sort_dir == Direction::Asc {
+                    periods.reverse();
+                }
+                periods.map(|period| Part { period, ..whole.clone() }).to_vec()
+            }
+            _ => vec![whole],
         };
-    };
-    let beyond = match query.sort_key {
-        Column::Id => vec![(Column::Id, &position.id)],
-        Column::CreatedAt => ties,
-        column => [(column, key)].into_iter().chain(ties).collect(),
-    };
-    let values = Part { key: Key::Any, beyond };
+    }
+    let ties = vec![Column::CreatedAt, Column::Id];
     match query.sort_dir {
-        Direction::Desc if query.sort_key.is_nullable() => vec![values, Part { key: Key::Null, beyond: Vec::new() }],
-        Direction::Asc | Direction::Desc => vec![values],
+        Direction::Asc => vec![
+            part(Some(true), Key::Null, ties),
+            part(Some(true), Key::NotNull, Vec::new()),
+            part(None, Key::Any, beyond),
+        ],
+        Direction::Desc => vec![
+            part(None, Key::Any, beyond),
+            part(Some(true), Key::Null, ties),
+            part(Some(false), Key::Null, Vec::new()),
+        ],
     }
 }
+
+/// After how many days a change is late; see [`Dialect::CHANGED_LATE`].
+const LATE: u64 = 2;
 
 /// The conditions of a part: a row comparison, which an index on these columns answers.
 fn push_part<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, hide: &str) {
@@ -937,22 +1038,58 @@ fn push_part<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, hi
             sql.push(format_args!(" AND {hide}{key} IS NOT NULL"));
         }
     }
+    let is_desc = query.sort_dir == Direction::Desc;
+    // An index is entered at one end of a part only, where a period and the marker may both be.
+    let clamp = match part.period {
+        Period::Before(time) if is_desc => Some((time, Uuid::nil())),
+        Period::From(time) if !is_desc => Some((time.microsecond_before(), Uuid::max())),
+        _ => None,
+    };
+    let is_clamped = clamp.is_some() && !part.beyond.is_empty();
+    if !is_clamped {
+        let period = match part.period {
+            Period::Any => None,
+            Period::From(time) => Some((" >= ", time)),
+            Period::Before(time) => Some((" < ", time)),
+        };
+        if let Some((operator, time)) = period {
+            sql.push(format_args!(" AND {hide}created_at{operator}"));
+            sql.bind(&Value::Time(time));
+        }
+    }
     if part.beyond.is_empty() {
         return;
     }
-    let columns: Vec<String> = part.beyond.iter().map(|(column, _)| format!("{hide}{}", column.name())).collect();
-    sql.push(" AND (").push(columns.join(", "));
-    sql.push(match query.sort_dir {
-        Direction::Asc => ") > (",
-        Direction::Desc => ") < (",
-    });
-    for (index, (_, value)) in part.beyond.iter().enumerate() {
+    let columns: Vec<String> = part.beyond.iter().map(|column| format!("{hide}{}", column.name())).collect();
+    let operator = if is_desc { " < " } else { " > " };
+    sql.push(format_args!(" AND ({}){operator}(", columns.join(", ")));
+    for (index, &column) in part.beyond.iter().enumerate() {
         if index > 0 {
             sql.push(", ");
         }
-        sql.bind(value);
+        let name = if column == query.sort_key { "key" } else { column.name() };
+        let Some((time, id)) = clamp else {
+            sql.push(format_args!("(SELECT {name} FROM mark)"));
+            continue;
+        };
+        sql.push(format_args!("(SELECT CASE WHEN created_at{operator}"));
+        sql.bind(&Value::Time(time));
+        sql.push(format_args!(" THEN {name} ELSE "));
+        sql.bind(&if column == Column::Id { Value::Id(id) } else { Value::Time(time) });
+        sql.push(" END FROM mark)");
     }
     sql.push(")");
+}
+
+/// At most so many rows of a part. A part that is not there has none; as a condition that would be
+/// looked at row by row.
+fn push_bound<DB: Dialect>(sql: &mut Sql<DB>, part: &Part, bound: &Value) {
+    sql.push(" LIMIT ");
+    let Some(is_null) = part.if_mark_is_null else { return sql.bind(bound) };
+    let is = if is_null { "IS NULL" } else { "IS NOT NULL" };
+    sql.push(format_args!("coalesce((SELECT CASE WHEN key {is} THEN "));
+    sql.bind(bound);
+    sql.push(" END FROM mark), 0)");
 }
 
 #[cfg(test)]
@@ -1043,48 +1180,75 @@ mod tests {
         }
     }
 
-    fn page<DB: Dialect>(text: &str, scope: Scope, after: Option<&Position>, plan: Plan) -> String {
+    fn page<DB: Dialect>(text: &str, scope: Scope, plan: Plan) -> String {
         let view = View { listed: scope, markers: Markers::Any };
         let query = query(text);
         let mut sql = Sql::<DB>::new("");
-        push_page(&mut sql, &Compiled { query: &query, view: &view, after }, plan, Projection::Detail);
+        push_page(&mut sql, &Compiled { query: &query, view: &view }, plan, Projection::Detail);
         sql.text()
     }
 
     #[test]
     fn a_walk_goes_along_one_index_and_tells_where_it_left_off() {
         for (text, scope, met) in [
-            ("", Scope::All, "NOT deleted AND status <> 'killed'"),
-            ("", Scope::Public, "is_public"),
-            ("disk_format=raw&status=active", Scope::All, "disk_format = $1"),
-            ("disk_format=raw&status=queued", Scope::All, "status = $1"),
-            ("name=a&status=queued", Scope::All, "name = $1"),
+            ("", Scope::All, "TRUE"),
+            ("", Scope::Public, "TRUE AND is_public"),
+            ("disk_format=raw&status=active", Scope::All, "TRUE AND disk_format = ?"),
+            ("disk_format=raw&status=queued", Scope::All, "TRUE AND status = ?"),
+            ("disk_format=raw&size_min=1", Scope::All, "TRUE"),
+            ("name=a&status=queued&size_min=1", Scope::All, "TRUE AND name = ?"),
         ] {
-            let sql = page::<Postgres>(text, scope, None, Plan::Walk(1000));
-            let met = met.replace("$1", "$2");
+            let sql = page::<Sqlite>(text, scope, Plan::Walk(1000));
             let cut = format!(
-                "THEN coalesce((SELECT TRUE FROM images WHERE TRUE AND {met} ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET "
+                "AND coalesce((SELECT TRUE FROM images WHERE {met} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?), FALSE)"
             );
             assert!(sql.contains(&cut), "{sql}");
         }
-        let sql = page::<Sqlite>("sort_key=size&size_min=7&status=active", Scope::All, None, Plan::Walk(1000));
-        let met = "(SELECT * FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ?) AS images";
-        assert!(sql.contains(met), "{sql}");
+        assert_eq!(
+            page::<Sqlite>("sort_key=size&size_min=7&status=active", Scope::Public, Plan::Walk(1000)),
+            "SELECT string_agg(document, '\n'), CASE WHEN count(*) <= ? AND coalesce((SELECT TRUE FROM images \
+             WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ? OFFSET ?), FALSE) \
+             THEN count(*) END FROM (SELECT document AS document FROM (SELECT rowid AS found, deleted, size, status \
+             FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ?) \
+             AS candidate CROSS JOIN images WHERE TRUE AND NOT candidate.deleted AND candidate.status <> 'killed' \
+             AND candidate.status = ? AND candidate.size >= ? AND images.rowid = found AND is_public LIMIT ?) AS page"
+        );
+    }
+
+    #[test]
+    fn what_was_created_long_before_changes_since_is_looked_for_among_late_changes() {
+        let since = "changes-since=2016-05-03T01:02:03Z";
+        let sql = page::<Postgres>(since, Scope::All, Plan::Walk(1000));
+        let (recent, late) = sql.split_once(" UNION ALL ").expect("two parts");
+        assert!(recent.contains("FROM images WHERE TRUE AND created_at >= $"), "{recent}");
+        let before = "FROM images WHERE updated_at >= created_at + interval '2 days' AND created_at < $";
+        assert!(late.contains(before), "{late}");
+        let ascending = page::<Postgres>(&format!("{since}&sort_dir=asc"), Scope::All, Plan::Walk(1000));
+        assert!(ascending.split_once(" UNION ALL ").expect("two parts").0.contains(before), "{ascending}");
+        for plan in [Plan::Scan(Path::UpdatedAt), Plan::Walk(1000)] {
+            let other = page::<Postgres>(&format!("{since}&sort_key=id"), Scope::All, plan);
+            assert!(!other.contains("interval"), "{other}");
+        }
+        let marked = page::<Sqlite>(&format!("{since}&marker={}", Uuid::nil()), Scope::All, Plan::Walk(1000));
+        let clamped = "date(created_at, '+2 days') AND (created_at, id) < \
+            ((SELECT CASE WHEN created_at < ? THEN key ELSE ? END FROM mark), \
+            (SELECT CASE WHEN created_at < ? THEN id ELSE ? END FROM mark))";
+        assert!(marked.contains(clamped), "{marked}");
     }
 
     #[test]
     fn a_scan_leads_through_its_own_index_only() {
-        let sqlite = page::<Sqlite>("size_min=7&status=active", Scope::Public, None, Plan::Scan(Path::Size));
+        let sqlite = page::<Sqlite>("size_min=7&status=active", Scope::Public, Plan::Scan(Path::Size));
         assert_eq!(
             sqlite,
-            "SELECT string_agg(document, '\n'), FALSE FROM (SELECT document AS document FROM (SELECT id AS found FROM \
-             (SELECT * FROM images WHERE TRUE AND size >= ?) AS images \
-             WHERE TRUE AND NOT +deleted AND +status <> 'killed' AND +status = ? AND +size >= ? \
-             ORDER BY +created_at DESC, +id DESC LIMIT 9223372036854775807) AS candidate \
-             CROSS JOIN images WHERE images.id = found AND is_public LIMIT ?) AS page"
+            "SELECT string_agg(document, '\n'), NULL FROM (SELECT document AS document FROM (SELECT rowid AS found FROM \
+             (SELECT rowid, * FROM images WHERE TRUE AND size >= ?) AS images \
+             WHERE TRUE AND NOT +deleted AND +status <> 'killed' AND +status = ? \
+             ORDER BY +created_at DESC, +id DESC LIMIT ?) AS candidate \
+             CROSS JOIN images WHERE images.rowid = found AND is_public LIMIT ?) AS page"
         );
-        let postgres = page::<Postgres>("size_min=7", Scope::All, None, Plan::Scan(Path::Size));
-        assert!(postgres.contains("(SELECT * FROM images WHERE TRUE AND size >= $1 OFFSET 0) AS images"), "{postgres}");
+        let postgres = page::<Postgres>("size_min=7", Scope::All, Plan::Scan(Path::Size));
+        assert!(postgres.contains("FROM images WHERE TRUE AND size >= $1 OFFSET 0) AS images"), "{postgres}");
     }
 
     #[test]
@@ -1113,58 +1277,64 @@ mod tests {
 
     #[test]
     fn a_page_goes_on_after_its_marker_over_ties_and_nulls() {
-        let name = |text: &str| Some(Value::Text(text.to_owned()));
-        let position = |key: Option<Value>| Position {
-            key,
-            created_at: Value::Time(Timestamp::parse("2016").expect("a time")),
-            id: Value::Id(Uuid::nil()),
+        let marked = |columns: &[&str]| {
+            let values: Vec<String> = columns.iter().map(|column| format!("(SELECT {column} FROM mark)")).collect();
+            values.join(", ")
         };
-        for (text, key, expected) in [
-            ("", Some(Value::Whole(0)), [" AND (created_at, id) < ($1, $2)"].as_slice()),
-            ("sort_key=id&sort_dir=asc", Some(Value::Id(Uuid::nil())), &[" AND (id) > ($1)"]),
-            ("sort_key=name&sort_dir=asc", name("a"), &[" AND (name, created_at, id) > ($1, $2, $3)"]),
-            ("sort_key=name", name("a"), &[" AND (name, created_at, id) < ($1, $2, $3)", " AND name IS NULL"]),
+        let (key, ties) = (marked(&["key", "created_at", "id"]), marked(&["created_at", "id"]));
+        for (text, expected) in [
+            ("", vec![format!("(created_at, id) < ({})", marked(&["key", "id"]))]),
+            ("sort_key=id&sort_dir=asc", vec!["(id) > ((SELECT key FROM mark))".to_owned()]),
+            ("sort_key=status", vec![format!("(status, created_at, id) < ({key})")]),
             (
                 "sort_key=name&sort_dir=asc",
-                None,
-                &[" AND name IS NULL AND (created_at, id) > ($1, $2)", " AND name IS NOT NULL"],
+                vec![
+                    format!("name IS NULL AND (created_at, id) > ({ties})"),
+                    "name IS NOT NULL".to_owned(),
+                    format!("(name, created_at, id) > ({key})"),
+                ],
             ),
-            ("sort_key=name", None, &[" AND name IS NULL AND (created_at, id) < ($1, $2)"]),
-            ("sort_key=status", name("active"), &[" AND (status, created_at, id) < ($1, $2, $3)"]),
+            (
+                "sort_key=name",
+                vec![
+                    format!("(name, created_at, id) < ({key})"),
+                    format!("name IS NULL AND (created_at, id) < ({ties})"),
+                    "name IS NULL".to_owned(),
+                ],
+            ),
         ] {
-            let (query, position) = (query(text), position(key));
-            let parts = parts(&query, Some(&position));
+            let query = query(&format!("{text}&marker={}", Uuid::nil()));
+            let parts = parts(&query, Plan::Walk(1000));
             assert_eq!(parts.len(), expected.len(), "{text}");
             for (part, expected) in parts.iter().zip(expected) {
-                assert_sql(on_both!(|sql| push_part(sql, &query, part, "")), expected);
+                let part = on_both!(|sql| push_part(sql, &query, part, ""));
+                assert_sql(part, &format!(" AND {expected}"));
             }
         }
-        let sql = page::<Sqlite>("sort_key=name", Scope::All, Some(&position(name("a"))), Plan::Walk(1000));
-        let second = "UNION ALL SELECT document FROM (SELECT document AS document FROM (SELECT * FROM images \
-            WHERE TRUE AND name IS NULL ORDER BY name DESC NULLS LAST, created_at DESC, id DESC LIMIT ?) AS images \
-            WHERE (SELECT TRUE FROM images WHERE TRUE AND (name, created_at, id) < (?, ?, ?) \
-            ORDER BY name DESC NULLS LAST, created_at DESC, id DESC LIMIT 1 OFFSET ?) IS NULL AND ";
-        assert!(sql.contains(second), "{sql}");
+        let sql = page::<Sqlite>(&format!("sort_key=name&marker={}", Uuid::nil()), Scope::All, Plan::Walk(1000));
+        let gated = "name IS NULL ORDER BY name DESC NULLS LAST, created_at DESC, id DESC \
+            LIMIT coalesce((SELECT CASE WHEN key IS NOT NULL THEN ? END FROM mark), 0)";
+        assert!(sql.contains(gated), "{sql}");
     }
 
     #[test]
     fn a_marker_is_looked_up_in_what_the_caller_may_see() {
         let sql = |text: &str, view: &View| {
             let mut sql = Sql::<Postgres>::new("");
-            push_marker(&mut sql, &query(text), view, Uuid::nil());
+            push_mark(&mut sql, &query(text), view, Uuid::nil());
             sql.text()
         };
         let public = View { listed: Scope::Public, markers: Markers::Listed };
         let any = View { listed: Scope::Public, markers: Markers::Any };
-        let select = "SELECT created_at, size AS key FROM images WHERE id = $1";
-        assert_eq!(sql("sort_key=size", &any), select);
+        let select = "WITH mark AS (SELECT id, created_at, size AS key FROM images WHERE id = $1";
+        assert_eq!(sql("sort_key=size", &any), format!("{select}) "));
         for (text, expected) in [
             ("", " AND is_public AND NOT deleted"),
             ("status=active", " AND is_public AND NOT deleted"),
             ("status=deleted", " AND is_public AND (NOT deleted OR status IN ($2))"),
             ("changes-since=2016", " AND is_public"),
         ] {
-            assert_eq!(sql(&format!("sort_key=size&{text}"), &public), format!("{select}{expected}"));
+            assert_eq!(sql(&format!("sort_key=size&{text}"), &public), format!("{select}{expected}) "));
         }
     }
 }

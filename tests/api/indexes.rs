@@ -48,7 +48,7 @@ fn every_single_filter_uses_an_index(engine: Engine) {
         let store = Target::parse(&start.database.url).expect("a target").open(patience);
         let mut plans = Vec::new();
         for (query, index) in [
-            ("", "images_live"),
+            ("", "images_by_created_at"),
             ("name=image-7", "images_by_name"),
             ("container_format=ova", "images_by_container_format"),
             ("disk_format=raw", "images_by_disk_format"),
