@@ -1,7 +1,7 @@
 //! Brings the schema and the seeds into a database: each once, each whole or not at all, and
 //! processes that start together take turns.
 //!
-//! The schema is kept by sqlx in `_sqlx_migrations`, the seeds by us in `seed_migrations`,
+//! The schema is recorded by sqlx in `_sqlx_migrations`, the seeds by us in `seed_migrations`,
 //! because sqlx skips files of other names silently, honours a line that turns the transaction
 //! off, does not see two equal numbers and does not lock SQLite.
 
@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use sha2::{Digest as _, Sha256};
 use sqlx::error::DatabaseError;
-use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType};
+use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
 
 use super::{Target, is_passing, said};
 
@@ -41,6 +41,9 @@ macro_rules! schema {
 
 /// Every file of `migrations/sqlite` and `migrations/postgres`.
 const SCHEMA: [Step; 3] = schema![1 "0001_images", 2 "0002_indexes", 4 "0004_covered_walks"];
+
+/// Where sqlx records the migrations of the schema.
+const RECORDS: &str = "_sqlx_migrations";
 
 /// Any constant that no other program locks by; the bytes of "glimpse".
 const ADVISORY_LOCK: i64 = 0x67_6c69_6d70_7365;
@@ -93,10 +96,7 @@ async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Result<()> {
 
 async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Result<()> {
     let mut transaction = connection.begin_alone().await?;
-    C::bring_schema(&mut transaction).await.map_err(|error| match error {
-        MigrateError::VersionMissing(number) => too_new(number),
-        error => anyhow!("The schema could not be brought up to date: {error}."),
-    })?;
+    bring_schema::<C>(&mut transaction).await?;
     let recorded = C::recorded(&mut transaction).await?;
     transaction.commit().await?;
 
@@ -114,32 +114,94 @@ async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Resu
     Ok(connection.close().await?)
 }
 
+/// Runs the migrations that are not recorded yet, and records them as sqlx does. sqlx itself would
+/// run each as one text, but on a large table an index takes minutes, so that the log names each as
+/// its turn comes.
+async fn bring_schema<C: Seedable>(connection: &mut C) -> anyhow::Result<()> {
+    let failed = |error: MigrateError| anyhow!("The schema could not be brought up to date: {error}.");
+    connection.ensure_migrations_table(RECORDS).await.map_err(failed)?;
+    let applied = connection.list_applied_migrations(RECORDS).await.map_err(failed)?;
+    check_known(&applied)?;
+    let mut new = Vec::new();
+    for step in &SCHEMA {
+        let text = C::text(step);
+        let migration =
+            Migration::new(step.number, step.name.into(), MigrationType::Simple, text.into_sql_str(), false);
+        match applied.iter().find(|applied| applied.version == step.number) {
+            Some(applied) if applied.checksum == migration.checksum => {}
+            Some(_) => return Err(failed(MigrateError::VersionMismatch(step.number))),
+            None => new.push((migration, parts(text))),
+        }
+    }
+
+    let of = new.iter().flat_map(|(_, parts)| parts).filter(|part| part.index.is_some()).count();
+    let mut number = 0;
+    for (migration, parts) in &new {
+        tracing::info!("migration {}", migration.description);
+        for part in parts {
+            if let Some(index) = part.index {
+                number += 1;
+                tracing::info!("building index {number} of {of}: {index}");
+            }
+            let run = connection.run(part.text).await;
+            run.map_err(|error| failed(MigrateError::ExecuteMigration(error, migration.version)))?;
+        }
+        connection.skip(RECORDS, migration).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A part of a migration's text.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    /// The index that it makes, with whatever else it does after that.
+    index: Option<&'static str>,
+    text: &'static str,
+}
+
+/// Cuts a migration before each line that makes an index. No other end of a statement is looked
+/// for, because functions and triggers have such within them.
+fn parts(text: &'static str) -> Vec<Part> {
+    const CREATE_INDEX: &str = "\nCREATE INDEX ";
+    let mut cuts: Vec<usize> = text.match_indices(CREATE_INDEX).map(|(place, _)| place).collect();
+    cuts.insert(0, 0);
+    cuts.push(text.len());
+    let texts = cuts.array_windows().map(|[start, end]| &text[*start..*end]);
+    let index = |text: &'static str| text.strip_prefix(CREATE_INDEX)?.split_whitespace().next();
+    texts.map(|text| Part { index: index(text), text }).collect()
+}
+
 async fn check_schema<C: Seedable>(mut connection: C) -> anyhow::Result<()> {
     let applied = connection
-        .list_applied_migrations("_sqlx_migrations")
+        .list_applied_migrations(RECORDS)
         .await
         .context("The database has no Glimpse schema; `glimpse migrate` makes it")?;
-    if let Some(unknown) = applied.iter().find(|applied| SCHEMA.iter().all(|step| step.number != applied.version)) {
-        return Err(too_new(unknown.version));
-    }
+    check_known(&applied)?;
     if let Some(step) = SCHEMA.iter().find(|step| applied.iter().all(|applied| applied.version != step.number)) {
         bail!("The database's schema is too old: it lacks {}; `glimpse migrate` brings it up to date.", step.name);
     }
     Ok(connection.close().await?)
 }
 
-fn too_new(number: i64) -> anyhow::Error {
-    anyhow!("The database's schema is too new: this Glimpse does not know its migration {number}.")
+fn check_known(applied: &[AppliedMigration]) -> anyhow::Result<()> {
+    match applied.iter().find(|applied| SCHEMA.iter().all(|step| step.number != applied.version)) {
+        Some(AppliedMigration { version, .. }) => {
+            bail!("The database's schema is too new: this Glimpse does not know its migration {version}.")
+        }
+        None => Ok(()),
+    }
 }
 
 /// A transaction that one process at a time can have.
-pub(super) trait Alone: Connection {
+pub(super) trait Alone: Connection<Database: Database<Connection = Self>> {
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>>;
 }
 
 /// What the engines do differently. All of it happens inside such a transaction.
 trait Seedable: Alone + Migrate + Sized {
-    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError>;
+    fn text(step: &Step) -> &'static str;
+
+    async fn run(&mut self, sql: &'static str) -> sqlx::Result<()>;
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>>;
 
@@ -165,8 +227,12 @@ impl Alone for PgConnection {
 }
 
 impl Seedable for SqliteConnection {
-    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
-        migrator(|step| step.sqlite).run(&mut **transaction).await
+    fn text(step: &Step) -> &'static str {
+        step.sqlite
+    }
+
+    async fn run(&mut self, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(self).await.map(drop)
     }
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {
@@ -203,8 +269,12 @@ impl Seedable for SqliteConnection {
 }
 
 impl Seedable for PgConnection {
-    async fn bring_schema(transaction: &mut Transaction<'_, Self::Database>) -> Result<(), MigrateError> {
-        migrator(|step| step.postgres).run(&mut **transaction).await
+    fn text(step: &Step) -> &'static str {
+        step.postgres
+    }
+
+    async fn run(&mut self, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(self).await.map(drop)
     }
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {
@@ -236,16 +306,6 @@ impl Seedable for PgConnection {
         let recorded = record.execute(&mut **transaction).await;
         recorded.map(drop).map_err(|error| anyhow!(seed.named(&format!("cannot be recorded: {}", said(&error)))))
     }
-}
-
-fn migrator(text: impl Fn(&Step) -> &'static str) -> Migrator {
-    let migrations = SCHEMA.iter().map(|step| {
-        Migration::new(step.number, step.name.into(), MigrationType::Simple, text(step).into_sql_str(), false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
-    // The transaction around it is taken by one process at a time.
-    migrator.set_locking(false);
-    migrator
 }
 
 /// A recorded seed: number, name and checksum.
@@ -347,7 +407,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    use super::SCHEMA;
+    use super::{Part, SCHEMA, parts};
 
     #[test]
     fn every_migration_is_embedded() {
@@ -356,6 +416,32 @@ mod tests {
             let files = fs::read_dir(folder).expect("a folder of migrations").map(|entry| entry.expect("an entry"));
             let files: BTreeSet<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
             assert_eq!(files, SCHEMA.iter().map(|step| format!("{}.sql", step.name)).collect(), "{engine}");
+        }
+    }
+
+    #[test]
+    fn a_migration_is_cut_where_it_makes_an_index_and_nowhere_else() {
+        let trigger = "CREATE TRIGGER a AFTER INSERT ON b\nBEGIN\n    DELETE FROM c; DELETE FROM d;\nEND;";
+        let function = "\nCREATE FUNCTION e() AS $$ BEGIN\n    CREATE INDEX f ON g (h);\nEND $$;";
+        let text = [trigger, "\nCREATE INDEX i\n    ON b (j);", function, "\nCREATE INDEX k ON b (l);\n"].concat();
+        let text: &'static str = text.leak();
+        let (first, second) = (text.find("\nCREATE INDEX i").expect("i"), text.find("\nCREATE INDEX k").expect("k"));
+        assert_eq!(
+            parts(text),
+            [
+                Part { index: None, text: &text[..first] },
+                Part { index: Some("i"), text: &text[first..second] },
+                Part { index: Some("k"), text: &text[second..] },
+            ]
+        );
+    }
+
+    #[test]
+    fn every_index_of_a_migration_begins_a_part() {
+        for text in SCHEMA.iter().flat_map(|step| [step.sqlite, step.postgres]) {
+            let statements = text.lines().filter(|line| line.trim_start().starts_with("CREATE"));
+            let indexes = statements.filter(|line| line.contains(" INDEX")).count();
+            assert_eq!(parts(text).iter().filter(|part| part.index.is_some()).count(), indexes, "{text}");
         }
     }
 }

@@ -16,6 +16,7 @@ mod generate;
 mod indexes;
 mod keystone;
 mod list;
+mod migrations;
 mod model;
 mod seeds;
 mod settings;
