@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use crate::config::{Explain, Settings};
 use crate::query::{Value, parse};
 use crate::store::Explained;
@@ -31,10 +34,10 @@ fn print(explained: &Explained, mut out: impl Write) -> io::Result<()> {
         writeln!(out, "  {finding}")?;
     }
     let work: i64 = statements.iter().map(|statement| statement.work).sum();
-    let images = page.json.matches("\"min_disk\":").count();
+    let Answer { images } = serde_json::from_str(&page.json)?;
     let next = if page.next.is_some() { ", and more follow" } else { "" };
-    writeln!(out, "Answer: {images} images{next}")?;
-    writeln!(out, "Work: {work} {unit} in {} statements", statements.len())?;
+    writeln!(out, "Answer: {}{next}", counted(images.len(), "image"))?;
+    writeln!(out, "Work: {work} {unit} in {}", counted(statements.len(), "statement"))?;
     for (number, statement) in statements.iter().enumerate() {
         writeln!(out, "\nStatement {}: {} {unit}\n  {}", number + 1, statement.work, statement.sql)?;
         for (place, bind) in statement.binds.iter().enumerate() {
@@ -45,6 +48,16 @@ fn print(explained: &Explained, mut out: impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The body of a list, of which only the number of images is told.
+#[derive(Deserialize)]
+struct Answer {
+    images: Vec<IgnoredAny>,
+}
+
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 fn shown(value: &Value) -> String {

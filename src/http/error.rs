@@ -62,9 +62,7 @@ impl From<QueryError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::MarkerNotFound(id) => Self::BadRequest(format!(
-                "The value '{id}' of marker is not accepted: no image that you can see has this id."
-            )),
+            StoreError::MarkerNotFound(_) => Self::BadRequest(error.to_string()),
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
             StoreError::Internal(cause) => Self::Internal(cause.to_string()),
         }

@@ -37,7 +37,7 @@ use crate::query::{ImageQuery, View};
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// No image with the marker's id is there for this caller to name.
-    #[error("no image that you can see has the id {0}")]
+    #[error("The value '{0}' of marker is not accepted: no image that you can see has this id.")]
     MarkerNotFound(Uuid),
     /// The database cannot be reached, is overloaded, or took too long; a later try may succeed.
     #[error("the database does not answer: {0}")]

@@ -12,6 +12,7 @@ mod catalog;
 mod clients;
 mod conformance;
 mod docs;
+mod explain;
 mod generate;
 mod indexes;
 mod keystone;
