@@ -69,7 +69,8 @@ impl Asking {
         self.rows(sql).await.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
     }
 
-    async fn one(&mut self, sql: &str) -> Option<String> {
+    /// The first column of the first row, where it is not null.
+    pub async fn one(&mut self, sql: &str) -> Option<String> {
         self.column(sql).await.into_iter().next()
     }
 }

@@ -1,12 +1,14 @@
 //! Runs the matrix of queries on a catalog and reports what each costs.
 
-#[path = "../tests/matrix/mod.rs"]
+#[path = "../../tests/matrix/mod.rs"]
 mod matrix;
+mod plot;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use clap::Parser;
 use glimpse::query::{Limits, parse};
 use glimpse::store::{Patience, Projection, StoreError, Target};
@@ -16,8 +18,8 @@ use matrix::Case;
 #[derive(Parser)]
 struct Arguments {
     /// The catalog
-    #[arg(long, env)]
-    database_url: String,
+    #[arg(long, env, required_unless_present = "plot")]
+    database_url: Option<String>,
 
     /// The file that takes every query with its figures, as tab-separated values
     #[arg(long, default_value = "target/matrix.tsv")]
@@ -35,6 +37,14 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     every: usize,
 
+    /// Instead draw an SVG of how the cost grows, from the files of runs on catalogs of several sizes
+    #[arg(long, value_name = "PICTURE", requires = "tables")]
+    plot: Option<PathBuf>,
+
+    /// With --plot: the files
+    #[arg(value_name = "FILE", requires = "plot")]
+    tables: Vec<PathBuf>,
+
     /// What `cargo bench` adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -50,14 +60,20 @@ struct Measured {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(picture) = &arguments.plot {
+        return plot::plot(picture, &arguments.tables);
+    }
+    let url = arguments.database_url.as_deref().context("clap asks for it")?;
     let patience = Patience {
         connections: Some(1),
         acquire: Duration::from_secs(30),
         query: Duration::from_mins(1),
         walk: arguments.walk_limit,
     };
-    let store = Target::parse(&arguments.database_url)?.open(patience);
-    let cases = matrix::cases(&store, &mut matrix::Asking::connect(&arguments.database_url).await).await;
+    let store = Target::parse(url)?.open(patience);
+    let mut asking = matrix::Asking::connect(url).await;
+    let images = asking.one("SELECT CAST(count(*) AS TEXT) FROM images").await.context("the images can be counted")?;
+    let cases = matrix::cases(&store, &mut asking).await;
     eprintln!("{} queries", cases.len());
     let mut measured = Vec::new();
     let mut unit = "";
@@ -85,10 +101,10 @@ async fn main() -> anyhow::Result<()> {
     }
 
     measured.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
-    let mut table = format!("milliseconds\t{unit}\tranges\tproperties\tplan\tlabel\tquery\n");
+    let mut table = format!("milliseconds\t{unit}\tranges\tproperties\tplan\tlabel\tquery\timages\n");
     for Measured { case, work, milliseconds, plan } in &measured {
         let Case { label, query, ranges, properties, .. } = case;
-        writeln!(table, "{milliseconds:.3}\t{work}\t{ranges}\t{properties}\t{plan}\t{label}\t{query}")?;
+        writeln!(table, "{milliseconds:.3}\t{work}\t{ranges}\t{properties}\t{plan}\t{label}\t{query}\t{images}")?;
     }
     std::fs::write(&arguments.out, &table)?;
     println!("The worst twenty of {} queries by time; all are in {}.", measured.len(), arguments.out.display());
