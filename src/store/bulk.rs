@@ -248,6 +248,7 @@ async fn write<'c, C: Bulk>(
     report(Step::Analyzing);
     C::run(&mut transaction, "ANALYZE images").await?;
     C::run(&mut transaction, "ANALYZE image_members").await?;
+    C::run(&mut transaction, "ANALYZE image_properties").await?;
     Ok(Written::Whole(transaction))
 }
 
@@ -259,6 +260,7 @@ fn next_batch(images: &mut impl Iterator<Item = Image>) -> Vec<Image> {
 }
 
 /// An index: its name, and the statements that drop and make it, as the database itself words them.
+/// The table of properties is one too, with the triggers that keep it.
 type Index = (String, String, String);
 
 /// What the engines do differently.
@@ -313,7 +315,23 @@ impl Bulk for SqliteConnection {
              WHERE type = 'index' AND tbl_name IN ('images', 'image_members') AND sql NOT LIKE 'CREATE UNIQUE %'
              ORDER BY rowid",
         );
-        indexes.fetch_all(&mut **transaction).await
+        let mut indexes: Vec<Index> = indexes.fetch_all(&mut **transaction).await?;
+        let triggers = sqlx::query_as(
+            "SELECT coalesce(group_concat(format('DROP TRIGGER \"%w\"; ', name), ''), ''),
+                 coalesce(group_concat(sql || '; ', ''), '')
+             FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'images' AND name GLOB 'image_properties_*'",
+        );
+        let (drop, create): (String, String) = triggers.fetch_one(&mut **transaction).await?;
+        indexes.push((
+            "image_properties".to_owned(),
+            drop + "DELETE FROM image_properties",
+            create
+                + "INSERT INTO image_properties (name, value, image_id)
+                   SELECT substr(key, 1, 255), substr(value, 1, 255), images.id
+                   FROM images, json_each(images.properties) WHERE type = 'text' ORDER BY 1, 2, 3
+                   ON CONFLICT DO NOTHING",
+        ));
+        Ok(indexes)
     }
 
     async fn run(transaction: &mut Transaction<'_, Self::Database>, sql: &str) -> sqlx::Result<()> {
@@ -373,7 +391,8 @@ impl Bulk for PgConnection {
     const PRESENT_PER_NEW: i64 = 4;
 
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
-        let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'";
+        let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'; \
+            SET LOCAL work_mem = '256MB'";
         sqlx::raw_sql(settings).execute(&mut **transaction).await.map(drop)
     }
 
@@ -391,7 +410,19 @@ impl Bulk for PgConnection {
                  AND indisvalid AND reltablespace = 0 AND obj_description(indexrelid, 'pg_class') IS NULL
              ORDER BY indexrelid",
         );
-        indexes.fetch_all(&mut **transaction).await
+        let mut indexes: Vec<Index> = indexes.fetch_all(&mut **transaction).await?;
+        indexes.push((
+            "image_properties".to_owned(),
+            "ALTER TABLE images DISABLE TRIGGER image_properties_follow_insert; TRUNCATE image_properties".to_owned(),
+            "INSERT INTO image_properties (name, value, image_id)
+             SELECT left(property.key, 255), left(property.value, 255), images.id
+             FROM images, json_each_text(images.properties) AS property
+             WHERE property.value IS NOT NULL ORDER BY 1, 2, 3
+             ON CONFLICT DO NOTHING;
+             ALTER TABLE images ENABLE TRIGGER image_properties_follow_insert"
+                .to_owned(),
+        ));
+        Ok(indexes)
     }
 
     async fn run(transaction: &mut Transaction<'_, Self::Database>, sql: &str) -> sqlx::Result<()> {
@@ -439,7 +470,7 @@ impl Bulk for PgConnection {
 
     async fn tidy(&mut self) -> sqlx::Result<()> {
         // It marks the pages all of whose rows everybody sees, so that indexes answer alone.
-        sqlx::raw_sql("VACUUM images, image_members").execute(self).await.map(drop)
+        sqlx::raw_sql("VACUUM images, image_members, image_properties").execute(self).await.map(drop)
     }
 }
 

@@ -173,8 +173,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 findings.push(Finding::Counted { path, rows: counted, bound: few });
                 rows = if counted < few { counted } else { rows.max(few) };
             }
-            if shortest.is_none_or(|(least, _)| rows < least) {
-                shortest = Some((rows, path));
+            let cost = if path.is_covered() { rows } else { rows * LOOKUP };
+            if shortest.is_none_or(|(least, _)| cost < least) {
+                shortest = Some((cost, path));
             }
         }
         Ok(Prospect { few, shortest })
@@ -185,7 +186,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
 struct Prospect {
     /// So few rows that a path of them is surely a good one.
     few: i64,
-    /// About how many rows the shortest path has.
+    /// The shortest path, and about what it costs in rows that an index covers.
     shortest: Option<(i64, Path)>,
 }
 
@@ -199,7 +200,7 @@ impl Prospect {
         let longer = (walked * 4).max(self.few * 2 / price);
         let whole = walked * 2 * i64::from(wanted(page)) / (2 * matches + 1);
         match self.shortest {
-            Some((rows, path)) if rows <= price * whole.min(longer) => Plan::Scan(path),
+            Some((cost, path)) if cost <= price * whole.min(longer) => Plan::Scan(path),
             _ => Plan::Walk(u32::try_from(longer).unwrap_or(u32::MAX)),
         }
     }

@@ -1,7 +1,7 @@
 //! From a typed query to SQL text and binds. Text is only ever put together from constants;
 //! whatever a client sent is bound.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -320,13 +320,13 @@ impl Display for Path {
             Self::Equalities => "the equalities",
             Self::Size => "the sizes",
             Self::UpdatedAt => "changes-since",
+            Self::Property(_) => "a property",
             Self::Visible => "what the caller sees",
         })
     }
 }
 
-/// A way to rows by an index that also holds every documented column, so that
-/// only rows that match are looked up.
+/// A way to all rows that match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
     /// The equalities of name, formats and status, all together; or that an image is not deleted.
@@ -335,9 +335,14 @@ pub enum Path {
     Size,
     /// `changes-since`.
     UpdatedAt,
+    /// One of the properties asked for, by its place among them.
+    Property(usize),
     /// What the caller may see, row by row.
     Visible,
 }
+
+/// Put before a column of a walk's candidate.
+const CANDIDATE: &str = "candidate.";
 
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
 const UNLIMITED: Value = Value::Whole(i64::MAX);
@@ -445,7 +450,7 @@ fn push_rows<DB: Dialect>(
                 sql.push(" IS NULL AND ");
             }
             if rest == Conditions::NotCovered {
-                push_predicate(sql, query, &Scope::All, "candidate.", Conditions::Covered(&[]));
+                push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
                 sql.push(" AND ");
             }
         }
@@ -568,7 +573,8 @@ fn covered_columns(query: &ImageQuery) -> BTreeSet<&'static str> {
     let filtered =
         query.filters.iter().map(|filter| filter.column).filter(|column| Conditions::Covered(&[]).take(*column));
     let liveness = if query.liveness() == Liveness::Any { [].as_slice() } else { &["deleted", "status"] };
-    filtered.map(Column::name).chain(liveness.iter().copied()).collect()
+    let properties = (!query.properties.is_empty()).then_some("id");
+    filtered.map(Column::name).chain(liveness.iter().copied()).chain(properties).collect()
 }
 
 /// About how many rows `images` has.
@@ -583,7 +589,13 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
         sql.bind(&Value::Whole(bound));
         sql.push(") AS met)");
     };
-    sql.push("SELECT (SELECT count(*) FROM (SELECT 1 FROM images WHERE ");
+    sql.push("SELECT (SELECT count(*) FROM (SELECT 1 FROM ");
+    if let Path::Property(place) = path {
+        sql.push("image_properties WHERE TRUE");
+        push_property_at(sql, page.query, place);
+        return limit(sql);
+    }
+    sql.push("images WHERE ");
     if let (Path::Visible, Scope::Project(project)) = (path, &page.view.listed) {
         let project = Value::Text(project.clone());
         sql.push("is_public");
@@ -623,9 +635,12 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
             sql.push(" AND ");
             push_filter(sql, filter, DB::HIDE);
         }
+        if let &Path::Property(place) = path {
+            push_has_property(sql, page.query, place, "images.");
+        }
         sql.push(" THEN 1 END)");
     }
-    sql.push(" FROM (SELECT deleted, is_public, owner, size, updated_at, ");
+    sql.push(" FROM (SELECT id, deleted, is_public, owner, size, updated_at, ");
     sql.push(EQUALITIES.map(Column::name).join(", ")).push(" FROM images WHERE id >= ");
     sql.bind(&Value::Id(Uuid::from_u128(1 << 127)));
     sql.push(" ORDER BY id LIMIT ");
@@ -644,8 +659,13 @@ impl Path {
             Self::Equalities => &EQUALITIES,
             Self::Size => &[Column::Size],
             Self::UpdatedAt => &[Column::UpdatedAt],
-            Self::Visible => &[],
+            Self::Property(_) | Self::Visible => &[],
         }
+    }
+
+    /// Whether its index holds every documented column.
+    pub fn is_covered(self) -> bool {
+        matches!(self, Self::Equalities | Self::Size | Self::UpdatedAt)
     }
 
     /// The paths that lead to all matches of a query.
@@ -654,6 +674,8 @@ impl Path {
         let mut paths: Vec<Self> = filtered
             .filter(|path| query.filters.iter().any(|filter| path.columns().contains(&filter.column)))
             .collect();
+        // To count more of them costs more than it saves.
+        paths.extend((0..query.properties.len().min(8)).map(Self::Property));
         if paths.is_empty() && query.liveness() == Liveness::Live {
             // Deleted images may be most of a catalog.
             paths.push(Self::Equalities);
@@ -665,7 +687,8 @@ impl Path {
     }
 }
 
-/// The conditions by which an index leads to the rows of a path, and no others.
+/// The conditions by which an index leads to the rows of a path, and no others; where only `few`
+/// are taken, it need not lead to more.
 fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope, path: Path) {
     match (path, scope) {
         (Path::Equalities, _) => push_equalities(sql, query),
@@ -675,6 +698,12 @@ fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope, 
                 sql.push(" AND ");
                 push_filter(sql, filter, "");
             }
+        }
+        (Path::Property(place), _) => {
+            let [open, close] = DB::ANY;
+            sql.push("id").push(open).push("SELECT image_id FROM image_properties WHERE TRUE");
+            push_property_at(sql, query, place);
+            sql.push(close);
         }
         (Path::Visible, Scope::Project(project)) => {
             let project = Value::Text(project.clone());
@@ -843,12 +872,49 @@ fn push_predicate<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Sc
         sql.push(" AND ");
         push_filter(sql, filter, hide);
     }
-    if matches!(wanted, Conditions::Covered(_)) {
-        return;
+    if wanted != Conditions::NotCovered {
+        let table = if hide == CANDIDATE { CANDIDATE } else { "images." };
+        for place in 0..properties.len() {
+            push_has_property(sql, query, place, table);
+        }
     }
-    // One look at the object for all: names are unique, so that the matches can be counted.
-    for (index, (name, value)) in properties.iter().enumerate() {
-        if index == 0 {
+    if !matches!(wanted, Conditions::Covered(_)) {
+        push_long_properties(sql, properties);
+    }
+}
+
+/// The table of properties holds so many characters of a name and of a value. Where there are
+/// fewer, they are all of it.
+const PROPERTY_KEY: usize = 255;
+
+fn property_key(text: &str) -> Value {
+    Value::Text(text.chars().take(PROPERTY_KEY).collect())
+}
+
+/// The property of a place among those asked for: a row of `image_properties`.
+fn push_property_at<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, place: usize) {
+    for (name, value) in query.properties.iter().skip(place).take(1) {
+        sql.push(" AND name = ");
+        sql.bind(&property_key(name));
+        sql.push(" AND value = ");
+        sql.bind(&property_key(value));
+    }
+}
+
+/// Whether an image has that property. A value, not EXISTS or IN, which a planner may start from.
+fn push_has_property<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, place: usize, table: &str) {
+    sql.push(" AND (SELECT TRUE FROM image_properties WHERE image_id = ").push(table).push("id");
+    push_property_at(sql, query, place);
+    sql.push(")");
+}
+
+/// The properties that are too long for their table, by one look at the object for all: names are
+/// unique, so that the matches can be counted.
+fn push_long_properties<DB: Dialect>(sql: &mut Sql<DB>, properties: &BTreeMap<String, String>) {
+    let is_long = |text: &str| text.chars().nth(PROPERTY_KEY - 1).is_some();
+    let mut count = 0;
+    for (name, value) in properties.iter().filter(|(name, value)| is_long(name) || is_long(value)) {
+        if count == 0 {
             sql.push(" AND (SELECT count(*) FROM ").push(DB::PROPERTIES).push(" WHERE (key, value) IN (VALUES (");
         } else {
             sql.push("), (");
@@ -856,8 +922,9 @@ fn push_predicate<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Sc
         sql.bind(&Value::Text(name.clone()));
         sql.push(", ");
         sql.bind(&Value::Text(value.clone()));
+        count += 1;
     }
-    if let Some(count) = i64::try_from(properties.len()).ok().filter(|count| *count > 0) {
+    if count > 0 {
         sql.push("))) = ");
         sql.bind(&Value::Whole(count));
     }
@@ -1154,13 +1221,50 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_looked_up_by_name_and_value() {
-        let query = query("property-b=2&property-a=1");
-        let [sqlite, postgres] = on_both!(|sql| push_predicate(sql, &query, &Scope::All, "", Conditions::All));
-        let count = |properties: &str| format!("{LIVE} AND (SELECT count(*) FROM {properties} WHERE (key, value) IN ");
-        assert_eq!(sqlite, count("json_each(properties)") + "(VALUES (?, ?), (?, ?))) = ?");
-        let expected = count("json_each_text(properties) AS property") + "(VALUES ($1, $2), ($3, $4))) = $5";
-        assert_eq!(postgres, expected);
+    fn properties_are_looked_up_in_their_table() {
+        let property = |name: u32| {
+            format!(
+                "AND (SELECT TRUE FROM image_properties WHERE image_id = images.id AND name = ${name} AND value = ${})",
+                name + 1
+            )
+        };
+        let (first, second) = (property(1), property(2));
+        let two = query("property-b=2&property-a=1");
+        let condition = |wanted| on_both!(|sql| push_predicate(sql, &two, &Scope::All, "", wanted));
+        assert_sql(condition(Conditions::All), &format!("{LIVE} {first} {}", property(3)));
+        assert_sql(condition(Conditions::Covered(&[])), &format!("{LIVE} {first} {}", property(3)));
+        assert_sql(condition(Conditions::NotCovered), "TRUE");
+
+        // What the table may not hold to its end is looked for in the image too.
+        let long = query(&format!("name=n&property-a=1&property-b={}", "é".repeat(255)));
+        let [sqlite, postgres] = on_both!(|sql| push_predicate(sql, &long, &Scope::All, "", Conditions::NotCovered));
+        assert_eq!(
+            sqlite,
+            "TRUE AND (SELECT count(*) FROM json_each(properties) WHERE (key, value) IN (VALUES (?, ?))) = ?"
+        );
+        assert_eq!(
+            postgres,
+            "TRUE AND (SELECT count(*) FROM json_each_text(properties) AS property \
+            WHERE (key, value) IN (VALUES ($1, $2))) = $3"
+        );
+        let covered = on_both!(|sql| push_predicate(sql, &long, &Scope::All, "", Conditions::Covered(&[])));
+        assert_sql(covered, &format!("{LIVE} AND name = $1 {second} {}", property(4)));
+    }
+
+    #[test]
+    fn a_property_leads_through_its_table() {
+        let two = query("property-b=2&property-a=1");
+        let ids = "SELECT image_id FROM image_properties WHERE TRUE AND name = ";
+        let [sqlite, postgres] = on_both!(|sql| push_path(sql, &two, &Scope::All, Path::Property(0)));
+        assert_eq!(sqlite, format!("id IN ({ids}? AND value = ?)"));
+        assert_eq!(postgres, format!("id = ANY (ARRAY({ids}$1 AND value = $2))"));
+        let view = View { listed: Scope::All, markers: Markers::Any };
+        let page = Compiled { query: &two, view: &view };
+        assert_sql(
+            on_both!(|sql| push_count(sql, &page, Path::Property(1), 7)),
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM image_properties WHERE TRUE AND name = $1 AND value = $2 \
+             LIMIT $3) AS met)",
+        );
     }
 
     #[test]

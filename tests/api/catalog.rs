@@ -223,7 +223,7 @@ fn description(database: &Database) -> (BTreeSet<String>, BTreeSet<String>) {
             let columns = texts(
                 "SELECT m.name || '.' || c.name || CASE WHEN c.\"notnull\" THEN ' NOT NULL' ELSE '' END
                  FROM sqlite_schema AS m, pragma_table_xinfo(m.name) AS c
-                 WHERE m.name IN ('images', 'image_members', 'seed_migrations')",
+                 WHERE m.name IN ('images', 'image_members', 'image_properties', 'seed_migrations')",
             );
             let statements =
                 texts("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").into_iter().collect::<String>();
@@ -234,10 +234,10 @@ fn description(database: &Database) -> (BTreeSet<String>, BTreeSet<String>) {
         Engine::Postgres => {
             let columns = texts(
                 "SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END
-                 FROM information_schema.columns WHERE table_name IN ('images', 'image_members', 'seed_migrations')",
+                 FROM information_schema.columns WHERE table_name IN ('images', 'image_members', 'image_properties', 'seed_migrations')",
             );
             let constraints = texts(
-                "SELECT conname::text FROM pg_constraint WHERE conrelid::regclass::text IN ('images', 'image_members')
+                "SELECT conname::text FROM pg_constraint WHERE conrelid::regclass::text IN ('images', 'image_members', 'image_properties')
                  AND conname NOT LIKE '%_pkey'",
             );
             (columns, constraints)

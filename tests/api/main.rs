@@ -19,6 +19,7 @@ mod keystone;
 mod list;
 mod migrations;
 mod model;
+mod properties;
 mod seeds;
 mod settings;
 mod single;
