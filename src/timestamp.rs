@@ -42,6 +42,7 @@ impl Timestamp {
     }
 
     /// The moment before this one.
+    #[must_use]
     pub fn microsecond_before(self) -> Self {
         Self(self.0 - TimeDelta::microseconds(1))
     }

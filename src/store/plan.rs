@@ -168,7 +168,8 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample[0] + 1);
             findings.push(Finding::Expected { path, rows });
-            if rows <= MAYBE_FEW * few {
+            // Where ids are not random, the sample may be empty.
+            if sample[0] < SAMPLE || rows <= MAYBE_FEW * few {
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, few)).await?[0];
                 findings.push(Finding::Counted { path, rows: counted, bound: few });
                 rows = if counted < few { counted } else { rows.max(few) };

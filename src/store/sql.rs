@@ -48,7 +48,10 @@ pub trait Dialect: Database {
     /// A column that leads to a row at once, and stays what it is while a statement runs.
     const ROW: &str;
 
-    /// The times by which an image was changed long after it was created.
+    /// Every column, and that one.
+    const ALL: &str;
+
+    /// That an image was changed long after it was created; as in the indexes of late changes.
     const CHANGED_LATE: &str;
 
     /// A subquery of the names and values of an image's properties.
@@ -128,6 +131,8 @@ impl Dialect for Sqlite {
 
     const ROW: &str = "rowid";
 
+    const ALL: &str = "rowid, *";
+
     const CHANGED_LATE: &str = "updated_at >= date(created_at, '+2 days')";
 
     const PROPERTIES: &str = "json_each(properties)";
@@ -206,6 +211,8 @@ impl Dialect for Postgres {
     const SHARED_DOCUMENT: &str = "(SELECT row_to_json(s) FROM (SELECT image_id, can_share) AS s)::text";
 
     const ROW: &str = "id";
+
+    const ALL: &str = "*";
 
     const CHANGED_LATE: &str = "updated_at >= created_at + interval '2 days'";
 
@@ -342,7 +349,7 @@ pub enum Path {
 }
 
 /// Put before a column of a walk's candidate.
-const CANDIDATE: &str = "candidate.";
+const CANDIDATE: &str = "candidate_";
 
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
 const UNLIMITED: Value = Value::Whole(i64::MAX);
@@ -435,7 +442,7 @@ fn push_rows<DB: Dialect>(
             let walked = Walked::by(page, part);
             if walked.is_covering(query) {
                 for column in covered_columns(query) {
-                    sql.push(", ").push(column);
+                    sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
                 }
             } else {
                 rest = Conditions::All;
@@ -455,7 +462,7 @@ fn push_rows<DB: Dialect>(
             }
         }
         Plan::Scan(path) => {
-            sql.push(" FROM (SELECT ").push(row).push(", * FROM images WHERE ");
+            sql.push(" FROM (SELECT ").push(DB::ALL).push(" FROM images WHERE ");
             push_path(sql, query, &view.listed, path);
             sql.push(DB::FENCE).push(") AS images WHERE ");
             push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
@@ -1312,10 +1319,10 @@ mod tests {
             page::<Sqlite>("sort_key=size&size_min=7&status=active", Scope::Public, Plan::Walk(1000)),
             "SELECT string_agg(document, '\n'), CASE WHEN count(*) <= ? AND coalesce((SELECT TRUE FROM images \
              WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ? OFFSET ?), FALSE) \
-             THEN count(*) END FROM (SELECT document AS document FROM (SELECT rowid AS found, deleted, size, status \
-             FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ?) \
-             AS candidate CROSS JOIN images WHERE TRUE AND NOT candidate.deleted AND candidate.status <> 'killed' \
-             AND candidate.status = ? AND candidate.size >= ? AND images.rowid = found AND is_public LIMIT ?) AS page"
+             THEN count(*) END FROM (SELECT document AS document FROM (SELECT rowid AS found, deleted AS candidate_deleted, \
+             size AS candidate_size, status AS candidate_status FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ?) \
+             AS candidate CROSS JOIN images WHERE TRUE AND NOT candidate_deleted AND candidate_status <> 'killed' \
+             AND candidate_status = ? AND candidate_size >= ? AND images.rowid = found AND is_public LIMIT ?) AS page"
         );
     }
 

@@ -8,6 +8,8 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
+use uuid::Uuid;
+
 use crate::support::{Engine, Glimpse, Image, Member, Start, get, id, image, on_both_engines};
 
 const PROJECTS: [&str; 3] = ["p", "q", ""];
@@ -15,8 +17,12 @@ const NAMES: [&str; 5] = ["a", "A", "b:c", "é", ""];
 const FORMATS: [&str; 3] = ["raw", "qcow2", "RAW"];
 const STATUSES: [&str; 6] = ["active", "queued", "killed", "deleted", "pending_delete", "saving"];
 const SIZES: [i64; 4] = [0, 1, 1024, i64::MAX];
-const TIMES: [&str; 4] = [
+/// Some of them whole days apart, to the microsecond.
+const TIMES: [&str; 7] = [
     "0001-01-01T00:00:00.000000",
+    "2016-05-20T06:04:22.719791",
+    "2016-05-20T23:59:59.000000",
+    "2016-05-21T06:04:22.719792",
     "2016-05-22T06:04:22.719791",
     "2016-05-22T06:04:22.719792",
     "9999-12-31T23:59:59.999999",
@@ -71,6 +77,9 @@ fn any_catalog() -> impl Strategy<Value = Vec<Image>> {
         // Ids in another order than the images, so that ties show it.
         for (image, number) in images.iter_mut().zip(1..) {
             image.id = id(number * 7919 % 1000);
+        }
+        if let [first, second, ..] = images.as_mut_slice() {
+            (first.id, second.id) = (Uuid::max(), Uuid::nil());
         }
         images
     })
