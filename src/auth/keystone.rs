@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use moka::Expiry;
 use moka::future::Cache;
-use reqwest::{Certificate, Client, StatusCode, Url};
+use reqwest::{Certificate, Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -29,6 +29,9 @@ const ASKERS: usize = 4;
 /// How long the refusal of a token is kept. A token that was refused never becomes valid, but
 /// memory is better spent on others.
 const REFUSAL_KEPT: Duration = Duration::from_secs(5);
+
+/// The most bytes of an answer that are read. A token without its catalog takes a few thousand.
+const LONGEST_ANSWER: usize = 1 << 20;
 
 /// How long before its end the service's own token is renewed.
 const RENEWED_BEFORE: Duration = Duration::from_mins(1);
@@ -87,6 +90,8 @@ impl Expiry<[u8; 32], Answer> for AsLongAsKept {
 enum Failure {
     #[error("Keystone does not answer: {0}")]
     Unreachable(String),
+    #[error("Keystone's answer {0}; is KEYSTONE_URL its v3 endpoint?")]
+    Unreadable(String),
     #[error("Keystone is too busy with the tokens of others")]
     Busy,
     #[error("Keystone answers {0} where it should not")]
@@ -134,6 +139,21 @@ struct Role {
 }
 
 impl Token {
+    async fn read(mut response: Response) -> Result<Self, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(Failure::Unreadable(format!("is longer than {LONGEST_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        // Where it goes wrong, not what stands there: that may be a secret.
+        let place =
+            |error: serde_json::Error| format!("is no token at line {}, column {}", error.line(), error.column());
+        let body: TokenBody = serde_json::from_slice(&body).map_err(|error| Failure::Unreadable(place(error)))?;
+        Ok(body.token)
+    }
+
     /// What is left of its life, and none after its end.
     fn life(&self) -> Duration {
         let now = DateTime::<Utc>::from(SystemTime::now());
@@ -237,8 +257,8 @@ impl Keystone {
             status => return Err(Failure::Unexpected(status)),
         }
         let token = response.headers().get("X-Subject-Token").and_then(|token| token.to_str().ok()).map(str::to_owned);
-        let token = token.ok_or(Failure::Unexpected(StatusCode::CREATED))?;
-        let life = response.json::<TokenBody>().await?.token.life();
+        let token = token.ok_or_else(|| Failure::Unreadable("to a login has no X-Subject-Token".to_owned()))?;
+        let life = Token::read(response).await?.life();
         let used = life.checked_sub(RENEWED_BEFORE).unwrap_or(life / 2);
         Ok(OwnToken { token, renewed_at: Instant::now() + used })
     }
@@ -259,7 +279,7 @@ impl Keystone {
             StatusCode::FORBIDDEN => return Err(Failure::ValidationForbidden),
             status => return Err(Failure::Unexpected(status)),
         }
-        let token = response.json::<TokenBody>().await?.token;
+        let token = Token::read(response).await?;
         let life = token.life();
         if life.is_zero() {
             return Ok(Some(refusal));

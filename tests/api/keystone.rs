@@ -119,9 +119,9 @@ fn a_keystone_that_fails_is_a_503_and_heals() {
     answers(500, "");
     refused("a", "500");
     answers(200, "not json");
-    refused("a", "does not answer");
+    refused("a", "is no token at line 1, column 2; is KEYSTONE_URL its v3 endpoint?");
     answers(200, "{\"token\": {}}");
-    refused("a", "does not answer");
+    refused("a", "is no token at line 1, column 12");
     keystone.state().answer = None;
     keystone.state().login = Some(401);
     keystone.state().valid_login = 99;
@@ -143,6 +143,21 @@ fn a_keystone_that_dawdles_is_a_503_in_bounded_time() {
     let nobody = start("http://127.0.0.1:9/v3").serve();
     nobody.send(&get("/v1.1/images/detail").token("a")).refusal(503);
     nobody.get("/v1.1/images/detail").refusal(401);
+}
+
+#[test]
+fn no_more_of_an_answer_is_read_than_a_token_takes() {
+    let keystone = FakeKeystone::start();
+    keystone.know("a", "p", "member", 3600);
+    keystone.state().blanks = 64 << 20;
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "20s").set("RUST_LOG", "info").serve();
+    assert_eq!(status(&server, "a"), 503);
+    assert!(server.log().contains("longer than 1048576 bytes"), "{}", server.log());
+    // What the sockets hold is taken too.
+    let taken = keystone.state().taken;
+    assert!(taken < 32 << 20, "{taken} bytes are taken");
+    keystone.state().blanks = 0;
+    assert_eq!(status(&server, "a"), 200);
 }
 
 /// Where every answer takes long, a login that begins with a refusal each time would never end.

@@ -24,6 +24,10 @@ pub struct State {
     pub valid_login: u32,
     /// The life of a service token, in seconds.
     pub login_life: i64,
+    /// Valid tokens are answered by a body of so many blanks, as far as it is taken.
+    pub blanks: usize,
+    /// How many of them were taken.
+    pub taken: usize,
     /// Requests are held while this is so.
     pub held: bool,
     pub logins: u32,
@@ -101,6 +105,15 @@ fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()> {
         token.map(|token| format!("X-Subject-Token: {token}\r\n")).unwrap_or_default()
     );
     let mut stream = stream;
+    let blanks = shared.0.lock().expect("no test thread has panicked").blanks;
+    if status == 200 && blanks > 0 {
+        stream.write_all(b"HTTP/1.1 200 Answer\r\nConnection: close\r\n\r\n").ok()?;
+        for _ in 0..blanks / 4096 {
+            stream.write_all(&[b' '; 4096]).ok()?;
+            shared.0.lock().expect("no test thread has panicked").taken += 4096;
+        }
+        return None;
+    }
     stream.write_all((head + &body).as_bytes()).ok()
 }
 
