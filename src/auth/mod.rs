@@ -84,7 +84,7 @@ impl Caller {
 }
 
 /// Why a request has no caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AuthError {
     /// No token where one is needed, or one that nobody knows: 401.
     #[error("A valid token is needed in the header X-Auth-Token.")]
@@ -92,9 +92,9 @@ pub enum AuthError {
     /// A caller with none of the allowed roles: 403.
     #[error("None of your roles may use this service.")]
     Forbidden,
-    /// Nobody can tell at the moment: 503.
+    /// Nobody can tell at the moment: 503, with the cause for the log.
     #[error("Tokens cannot be validated at the moment.")]
-    Unavailable,
+    Unavailable(String),
 }
 
 /// How callers are told apart.

@@ -37,7 +37,7 @@ pub enum ApiError {
     /// 503, with the cause for the log: a later try may succeed.
     #[error("The database does not answer at the moment.")]
     Unavailable(String),
-    /// 503 of the service that validates tokens, which has told the log why.
+    /// 503 of the service that validates tokens.
     #[error("{0}")]
     NoValidation(AuthError),
 }
@@ -46,7 +46,7 @@ impl ApiError {
     /// A refused caller; `challenge` tells it how to be let in.
     pub fn from_auth(error: AuthError, challenge: String) -> Self {
         match error {
-            AuthError::Unavailable => Self::NoValidation(error),
+            AuthError::Unavailable(_) => Self::NoValidation(error),
             AuthError::Unauthenticated => Self::Unauthorized(error, challenge),
             AuthError::Forbidden => Self::Forbidden(error),
         }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use error::ApiError;
 
-use crate::auth::{Access, Caller};
+use crate::auth::{Access, AuthError, Caller};
 use crate::query::Limits;
 use crate::store::Store;
 
@@ -184,6 +184,9 @@ pub async fn envelope(
     match response.response().error().and_then(Error::as_error) {
         Some(ApiError::Internal(cause)) => tracing::error!(cause, request_id = id, "{id} failed: {cause}"),
         Some(ApiError::Unavailable(cause)) => tracing::warn!(cause, request_id = id, "{id} found no database: {cause}"),
+        Some(ApiError::NoValidation(AuthError::Unavailable(cause))) => {
+            tracing::error!(cause, request_id = id, "{id} has a token that could not be validated: {cause}");
+        }
         _ => {}
     }
     let wrapped = response.response().error().and_then(Error::as_error).map(ApiError::wrapped);
