@@ -90,6 +90,8 @@ impl Expiry<[u8; 32], Answer> for AsLongAsKept {
 enum Failure {
     #[error("Keystone does not answer: {0}")]
     Unreachable(String),
+    #[error("Keystone gives no answer within {0:?} (KEYSTONE_TIMEOUT)")]
+    Late(Duration),
     #[error("Keystone's answer {0}; is KEYSTONE_URL its v3 endpoint?")]
     Unreadable(String),
     #[error("Keystone is too busy with the tokens of others")]
@@ -197,17 +199,24 @@ impl Keystone {
     pub async fn identity(&self, token: &[u8]) -> Result<Identity, AuthError> {
         let token = str::from_utf8(token).ok().filter(|token| is_plausible(token)).ok_or(AuthError::Unauthenticated)?;
         let key = Sha256::digest(token.as_bytes()).into();
-        match self.answers.try_get_with(key, self.ask_in_time(token)).await {
+        let end = Instant::now() + self.account.timeout;
+        // An asking that takes too long fails for all who wait for it. Where the caller that asked
+        // has gone, another begins anew with an end of its own, which is not that of all others.
+        let asked = self.answers.try_get_with(key, self.in_time(end, self.ask(token)));
+        match self.in_time(end, asked).await {
             Ok(answer) => answer.identity.ok_or(AuthError::Unauthenticated),
             Err(failure) => Err(AuthError::Unavailable(failure.to_string())),
         }
     }
 
-    /// One answer within `KEYSTONE_TIMEOUT`, logins included.
-    async fn ask_in_time(&self, token: &str) -> Result<Answer, Failure> {
-        let longest = self.account.timeout;
-        let answer = tokio::time::timeout(longest, self.ask(token)).await;
-        answer.unwrap_or_else(|_| Err(Failure::Unreachable(format!("no answer within {longest:?}"))))
+    /// Gives up at `end`.
+    async fn in_time<T, E: From<Failure>>(
+        &self,
+        end: Instant,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let late = |_| Err(Failure::Late(self.account.timeout).into());
+        tokio::time::timeout_at(end.into(), answer).await.unwrap_or_else(late)
     }
 
     async fn ask(&self, token: &str) -> Result<Answer, Failure> {

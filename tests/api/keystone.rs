@@ -1,11 +1,12 @@
 //! Tokens of Keystone: a fake one for what a real one will not do on demand, and a real one.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::support::{Engine, FakeKeystone, Glimpse, Start, get, image};
+use crate::support::{Answer, Engine, FakeKeystone, Glimpse, Start, get, image};
 
 /// A server that asks `url`, on one public image and one of project p.
 fn start(url: &str) -> Start {
@@ -148,6 +149,31 @@ fn a_keystone_that_dawdles_is_a_503_in_bounded_time() {
     let nobody = start("http://127.0.0.1:9/v3").serve();
     nobody.send(&get("/v1.1/images/detail").token("a")).refusal(503);
     nobody.get("/v1.1/images/detail").refusal(401);
+}
+
+/// The next begins anew, but waits no longer than it would have for the one that has gone.
+#[test]
+fn nobody_waits_longer_because_another_has_gone() {
+    let keystone = FakeKeystone::start();
+    keystone.state().held = true;
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "2s").serve();
+    let ask = |before: &str| {
+        let mut stream = server.connect();
+        let request = "GET /v1/images HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: a\r\n\r\n";
+        stream.write_all((before.to_owned() + request).as_bytes()).expect("the request can be sent");
+        stream
+    };
+    // Closed with an answer that was not read, a connection is reset, which cuts the request off.
+    let first = ask("GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n");
+    first.peek(&mut [0]).expect("an answer");
+    keystone.wait_for_validations(1);
+    let (waiting, started) = (ask(""), Instant::now());
+    thread::sleep(Duration::from_millis(1500));
+    drop(first);
+    Answer::read(waiting, "GET").refusal(503);
+    let waited = started.elapsed();
+    assert_eq!(keystone.state().validated, ["a", "a"]);
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
 }
 
 #[test]
