@@ -3,6 +3,7 @@
 //! The service logs in with an account of its own, and asks Keystone with that token who the
 //! caller behind another token is. Answers are kept for a while, by the token's digest.
 
+use std::error::Error as _;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -90,6 +91,8 @@ impl Expiry<[u8; 32], Answer> for AsLongAsKept {
 enum Failure {
     #[error("Keystone does not answer: {0}")]
     Unreachable(String),
+    #[error("Keystone is not trusted; does KEYSTONE_CA_FILE hold its authority? {0}")]
+    Distrusted(String),
     #[error("Keystone gives no answer within {0:?} (KEYSTONE_TIMEOUT)")]
     Late(Duration),
     #[error("Keystone's answer {0}; is KEYSTONE_URL its v3 endpoint?")]
@@ -98,6 +101,8 @@ enum Failure {
     Busy,
     #[error("Keystone answers {0} where it should not")]
     Unexpected(StatusCode),
+    #[error("KEYSTONE_URL is not the v3 endpoint of Keystone: there the answer to a login is {0}")]
+    NotThere(StatusCode),
     #[error(
         "Keystone refuses to log the service in; mend KEYSTONE_USERNAME, KEYSTONE_PASSWORD, KEYSTONE_PROJECT or KEYSTONE_DOMAIN"
     )]
@@ -110,9 +115,17 @@ enum Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        let mut reason = error.without_url().to_string();
-        reason.truncate(200);
-        Self::Unreachable(reason)
+        // Each error names itself only: what to mend stands in the last of them.
+        let error = error.without_url();
+        let mut said = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            said = format!("{said}: {error}");
+            cause = error.source();
+        }
+        let is_distrust = said.contains("certificate");
+        said.truncate(said.floor_char_boundary(400));
+        if is_distrust { Self::Distrusted(said) } else { Self::Unreachable(said) }
     }
 }
 
@@ -261,6 +274,10 @@ impl Keystone {
         match response.status() {
             StatusCode::CREATED => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Failure::LoginRefused),
+            status if status.is_redirection() => return Err(Failure::NotThere(status)),
+            StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                return Err(Failure::NotThere(response.status()));
+            }
             status => return Err(Failure::Unexpected(status)),
         }
         let token = response.headers().get("X-Subject-Token").and_then(|token| token.to_str().ok()).map(str::to_owned);

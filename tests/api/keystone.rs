@@ -127,9 +127,20 @@ fn a_keystone_that_fails_is_a_503_and_heals() {
     answers(200, "{\"token\": {}}");
     refused("a", "is no token at line 1, column 12");
     keystone.state().answer = None;
-    keystone.state().login = Some(401);
-    keystone.state().valid_login = 99;
-    refused("a", "mend KEYSTONE_USERNAME");
+    for (login, said) in [
+        (404, "KEYSTONE_URL is not the v3 endpoint"),
+        (405, "KEYSTONE_URL is not the v3 endpoint"),
+        (300, "KEYSTONE_URL is not the v3 endpoint"),
+        (302, "KEYSTONE_URL is not the v3 endpoint"),
+        (200, "KEYSTONE_URL is not the v3 endpoint"),
+        (201, "to a login has no X-Subject-Token"),
+        (500, "Keystone answers 500"),
+        (401, "mend KEYSTONE_USERNAME"),
+    ] {
+        keystone.state().login = Some(login);
+        keystone.state().valid_login = 99;
+        refused("a", said);
+    }
     keystone.state().login = None;
     keystone.know("a", "p", "member", 3600);
     assert_eq!(status(&server, "a"), 200);
@@ -145,10 +156,19 @@ fn a_keystone_that_dawdles_is_a_503_in_bounded_time() {
     keystone.state().held = true;
     let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "300ms").serve();
     server.send(&get("/v1.1/images/detail").token("a")).refusal(503);
-    assert!(server.log().contains("no answer within 300ms"), "{}", server.log());
-    let nobody = start("http://127.0.0.1:9/v3").serve();
-    nobody.send(&get("/v1.1/images/detail").token("a")).refusal(503);
-    nobody.get("/v1.1/images/detail").refusal(401);
+    assert!(server.log().contains("no answer within 300ms (KEYSTONE_TIMEOUT)"), "{}", server.log());
+}
+
+#[test]
+fn the_log_tells_why_keystone_is_not_reached() {
+    // A name with a label this long is looked up nowhere.
+    let unknown = format!("http://{}.invalid/v3", "x".repeat(64));
+    for (url, said) in [("http://127.0.0.1:9/v3", "Connection refused"), (&unknown, "failed to lookup address")] {
+        let server = start(url).set("RUST_LOG", "info").serve();
+        server.send(&get("/v1.1/images/detail").token("a")).refusal(503);
+        assert!(server.log().contains(said), "{said}: {}", server.log());
+        server.get("/v1.1/images/detail").refusal(401);
+    }
 }
 
 /// The next begins anew, but waits no longer than it would have for the one that has gone.
@@ -309,7 +329,10 @@ fn an_https_keystone_is_trusted_by_its_authority() {
     let url = format!("https://127.0.0.1:{}/v3", port.trim());
     let trusting = start(&url).set("KEYSTONE_CA_FILE", folder.path().join("ca.pem").display().to_string()).serve();
     assert_eq!(status(&trusting, "token-p"), 200);
-    assert_eq!(status(&start(&url).serve(), "token-p"), 503, "nobody else vouches for it");
+    let distrusting = start(&url).set("RUST_LOG", "info").serve();
+    assert_eq!(status(&distrusting, "token-p"), 503, "nobody else vouches for it");
+    let log = distrusting.log();
+    assert!(log.contains("KEYSTONE_CA_FILE") && log.contains("UnknownIssuer"), "{log}");
     drop(proxy.stdin.take());
     assert!(proxy.wait().expect("it ends").success());
 }
