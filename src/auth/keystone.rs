@@ -31,6 +31,9 @@ const ASKERS: usize = 4;
 /// memory is better spent on others.
 const REFUSAL_KEPT: Duration = Duration::from_secs(5);
 
+/// How long a refused login is not tried again: Keystone may lock an account after a few.
+const LOGIN_REFUSAL_KEPT: Duration = Duration::from_secs(5);
+
 /// The most bytes of an answer that are read. A token without its catalog takes a few thousand.
 const LONGEST_ANSWER: usize = 1 << 20;
 
@@ -56,8 +59,8 @@ pub struct Account {
 pub struct Keystone {
     account: Account,
     client: Client,
-    /// The service's own token; locked while it is being had, so that many ask once.
-    own: Mutex<Option<OwnToken>>,
+    /// What the last login came to; locked while the next is under way, so that many ask once.
+    own: Mutex<Login>,
     answers: Cache<[u8; 32], Answer>,
     /// Those who may ask at a time: more would only wait in Keystone's own queue, until it spends
     /// its time on answers that nobody waits for any more. For the same reason who has waited for
@@ -65,10 +68,18 @@ pub struct Keystone {
     askers: Semaphore,
 }
 
-#[derive(Clone)]
-struct OwnToken {
-    token: String,
-    renewed_at: Instant,
+#[derive(Default)]
+enum Login {
+    /// None was tried, or it failed by no fault of the account.
+    #[default]
+    Wanted,
+    Done {
+        token: String,
+        renewed_at: Instant,
+    },
+    Refused {
+        until: Instant,
+    },
 }
 
 /// What Keystone said of a token.
@@ -247,20 +258,28 @@ impl Keystone {
     /// The service's own token; another one than `refused`.
     async fn own_token(&self, refused: Option<&str>) -> Result<String, Failure> {
         let mut own = self.own.lock().await;
-        if let Some(OwnToken { token, renewed_at }) = &*own
-            && Some(token.as_str()) != refused
-            && *renewed_at > Instant::now()
-        {
-            return Ok(token.clone());
+        let now = Instant::now();
+        match &*own {
+            Login::Done { token, renewed_at } if Some(token.as_str()) != refused && *renewed_at > now => {
+                return Ok(token.clone());
+            }
+            Login::Refused { until } if *until > now => return Err(Failure::LoginRefused),
+            Login::Wanted | Login::Done { .. } | Login::Refused { .. } => {}
         }
         // Forgotten first: where Keystone is slow, this caller's time may end before the login does,
         // and the next must not begin with a refusal again.
-        *own = None;
-        let fresh = self.login().await?;
-        Ok(own.insert(fresh).token.clone())
+        *own = Login::Wanted;
+        let (token, renewed_at) = self.login().await.inspect_err(|failure| {
+            if matches!(failure, Failure::LoginRefused) {
+                *own = Login::Refused { until: Instant::now() + LOGIN_REFUSAL_KEPT };
+            }
+        })?;
+        *own = Login::Done { token: token.clone(), renewed_at };
+        Ok(token)
     }
 
-    async fn login(&self) -> Result<OwnToken, Failure> {
+    /// A token of the service's own, and when it is to be renewed.
+    async fn login(&self) -> Result<(String, Instant), Failure> {
         let Account { url, username, password, project, domain, .. } = &self.account;
         let domain = json!({ "id": domain });
         let body = json!({ "auth": {
@@ -284,7 +303,7 @@ impl Keystone {
         let token = token.ok_or_else(|| Failure::Unreadable("to a login has no X-Subject-Token".to_owned()))?;
         let life = Token::read(response).await?.life();
         let used = life.checked_sub(RENEWED_BEFORE).unwrap_or(life / 2);
-        Ok(OwnToken { token, renewed_at: Instant::now() + used })
+        Ok((token, Instant::now() + used))
     }
 
     /// Asks who the caller is; `None` where Keystone refuses the service's own token.

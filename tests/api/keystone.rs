@@ -141,8 +141,19 @@ fn a_keystone_that_fails_is_a_503_and_heals() {
         keystone.state().valid_login = 99;
         refused("a", said);
     }
+    // Keystone may lock an account that is refused again and again.
+    let logins = keystone.state().logins;
+    for number in 0..20 {
+        assert_eq!(status(&server, &format!("another-{number}")), 503);
+    }
+    assert!(keystone.state().logins <= logins + 1, "{} logins", keystone.state().logins - logins);
     keystone.state().login = None;
     keystone.know("a", "p", "member", 3600);
+    let (started, patience) = (Instant::now(), Duration::from_secs(10));
+    while status(&server, "a") == 503 {
+        assert!(started.elapsed() < patience, "callers are let in again");
+        thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(status(&server, "a"), 200);
     assert_eq!(status(&server, "unknown"), 401);
     let log = server.log();
