@@ -195,7 +195,9 @@ impl Keystone {
     pub fn new(account: Account, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         // Fails only where one is installed already, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        // Passwords and tokens go to Keystone alone, not through what HTTP_PROXY may name.
         let mut client = Client::builder()
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("glimpse/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = ca_file {

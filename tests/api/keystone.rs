@@ -50,6 +50,14 @@ fn a_token_is_asked_of_once_and_remembered() {
 }
 
 #[test]
+fn keystone_is_asked_without_a_proxy() {
+    let keystone = FakeKeystone::start();
+    keystone.know("a", "p", "member", 3600);
+    let server = start(&keystone.url).set("HTTP_PROXY", "http://127.0.0.1:9").set("ALL_PROXY", "http://127.0.0.1:9");
+    assert_eq!(status(&server.serve(), "a"), 200);
+}
+
+#[test]
 fn equal_tokens_in_flight_ask_once() {
     let keystone = FakeKeystone::start();
     keystone.know("token-p", "p", "member", 3600);
