@@ -334,6 +334,9 @@ impl Keystone {
             project: token.project.map(|project| project.id),
             roles: token.roles.into_iter().map(|role| role.name).collect(),
         };
+        if !identity.is_usable() {
+            return Err(Failure::Unreadable("names a project without a usable id".to_owned()));
+        }
         Ok(Some(Answer { identity: Some(identity), kept: life.min(self.account.cache) }))
     }
 }

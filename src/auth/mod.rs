@@ -37,6 +37,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether its project, if any, can own images: its id is not empty, and is text to both engines.
+    fn is_usable(&self) -> bool {
+        self.project.as_deref().is_none_or(|project| !project.is_empty() && !project.contains('\0'))
+    }
+
     /// Role names are compared without regard to letter case, as in the reference.
     fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|own| own.eq_ignore_ascii_case(role))
@@ -172,7 +177,7 @@ impl Tokens {
             if token.is_empty() || token.trim_ascii() != token || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 bail!("{} has a token that no header can carry: printable ASCII without blanks is needed.", name());
             }
-            if identity.project.as_deref().is_some_and(|project| project.is_empty() || project.contains('\0')) {
+            if !identity.is_usable() {
                 bail!("{} has a project without a usable name; write null for a caller without a project.", name());
             }
             tokens.insert(Sha256::digest(token.as_bytes()).into(), identity);

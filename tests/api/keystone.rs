@@ -135,6 +135,10 @@ fn a_keystone_that_fails_is_a_503_and_heals() {
     answers(200, "{\"token\": {}}");
     refused("a", "is no token at line 1, column 12");
     keystone.state().answer = None;
+    for (token, project) in [("nul", "a\0b"), ("empty", "")] {
+        keystone.know(token, project, "member", 3600);
+        refused(token, "names a project without a usable id");
+    }
     for (login, said) in [
         (404, "KEYSTONE_URL is not the v3 endpoint"),
         (405, "KEYSTONE_URL is not the v3 endpoint"),
