@@ -274,10 +274,21 @@ fn who_waits_too_long_for_its_turn_is_never_asked_for() {
 fn what_cannot_be_a_token_is_never_sent_on() {
     let keystone = FakeKeystone::start();
     let server = start(&keystone.url).serve();
-    for token in ["a\tb", "é", "a b", &"x".repeat(8192)] {
-        assert_eq!(status(&server, token), 401);
+    let raw = |token: &[u8]| {
+        let before = b"GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: ";
+        let mut stream = server.connect();
+        stream.write_all(&[before, token, b"\r\n\r\n"].concat()).expect("the request can be sent");
+        Answer::read(stream, "GET")
+    };
+    for token in [b"a\tb".as_slice(), b"a b", "é".as_bytes(), b"a\x80", b"\xff", &[b'x'; 8192]] {
+        raw(token).refusal(401);
+    }
+    // The HTTP library refuses the request before it is one.
+    for token in [b"a\0b".as_slice(), b"\x01", b"a\x1b", b"a\x7f"] {
+        assert_eq!(raw(token).status, 400, "{token:?}");
     }
     assert_eq!(keystone.state().validated.len(), 0);
+    assert_eq!(keystone.state().logins, 0);
     assert_eq!(status(&server, &"x".repeat(8191)), 401);
     assert_eq!(keystone.state().validated.len(), 1);
     for refused in [400, 414, 431] {
