@@ -51,9 +51,9 @@ async fn list(
 /// reference: `X-Image-Meta-Name`, `X-Image-Meta-Property-NAME`, `True` and `False`, nulls left
 /// out, text as UTF-8. `GET` has them too, but is 404: no image data is kept.
 ///
-/// A property whose name is no token of HTTP (RFC 9110), such as one beyond ASCII, is named
-/// percent-encoded: the reference sends such names as they are, at which clients drop the rest of
-/// the headers or the whole answer. One whose value has control characters is left out.
+/// A property whose name is no token of HTTP (RFC 9110), such as one beyond ASCII, or has a percent
+/// sign is named percent-encoded: the reference sends such names as they are, at which clients drop
+/// the rest of the headers or the whole answer. One whose value has control characters is left out.
 pub async fn one(
     request: HttpRequest,
     id: Path<String>,
@@ -147,8 +147,8 @@ fn headers(document: &Map<String, Value>) -> Vec<(HeaderName, HeaderValue)> {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        // HeaderName alone would let a quotation mark through.
-        let token = HeaderName::try_from(format!("x-image-meta-{name}")).ok().filter(|_| !name.contains('"'));
+        // HeaderName alone would let a quotation mark through, and a percent sign would read as encoded.
+        let token = HeaderName::try_from(format!("x-image-meta-{name}")).ok().filter(|_| !name.contains(['"', '%']));
         let encoded = || format!("x-image-meta-{}", utf8_percent_encode(&name, NOT_IN_A_TOKEN)).try_into().ok();
         let name = token.or_else(encoded)?;
         Some((name, HeaderValue::from_bytes(text.as_bytes()).ok()?))

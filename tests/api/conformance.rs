@@ -41,7 +41,7 @@ struct Expected {
 
 #[derive(Deserialize)]
 struct Difference {
-    /// `D1` to `D19`.
+    /// `D1` to `D20`.
     difference: String,
     #[serde(flatten)]
     answer: Expected,
@@ -58,7 +58,7 @@ fn the_recorded_answers_are_given(engine: Engine) {
 
     for (id, difference) in &differences {
         let number = difference.difference.strip_prefix('D').and_then(|number| number.parse().ok());
-        assert!(number.is_some_and(|number: u32| (1..=19).contains(&number)), "{id}");
+        assert!(number.is_some_and(|number: u32| (1..=20).contains(&number)), "{id}");
     }
     let seed: String = images.iter().map(Image::insert).collect();
     let identities = cases.iter().filter_map(|case| case.identity.as_ref());

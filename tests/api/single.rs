@@ -15,6 +15,7 @@ fn serve(engine: Engine) -> Glimpse {
     full.properties.insert("Hw_Disk_Bus".to_owned(), Some("virtio".to_owned()));
     full.properties.insert("null".to_owned(), None);
     full.properties.insert("ключ 100%".to_owned(), Some("значение".to_owned()));
+    full.properties.insert("p%41".to_owned(), Some("no letter".to_owned()));
     full.properties.insert("19\"".to_owned(), Some("yes".to_owned()));
     full.properties.insert("lines".to_owned(), Some("a\r\nX-Injected: 1".to_owned()));
     let member = |member: &str, can_share| Member { member: member.to_owned(), can_share };
@@ -62,6 +63,8 @@ fn an_image_is_shown_as_headers(engine: Engine) {
                 ("X-Image-Meta-Property-Hw_disk_bus", Some("virtio")),
                 ("X-Image-Meta-Property-Null", None),
                 ("X-Image-Meta-Property-%D0%BA%D0%BB%D1%8E%D1%87%20100%25", Some("значение")),
+                ("X-Image-Meta-Property-P%2541", Some("no letter")),
+                ("X-Image-Meta-Property-P%41", None),
                 ("X-Image-Meta-Property-19%22", Some("yes")),
                 ("X-Image-Meta-Property-Lines", None),
                 ("X-Injected", None),
