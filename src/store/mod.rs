@@ -376,8 +376,8 @@ impl Store {
             let mut sql = Sql::<Engine>::new("");
             sql::push_members(&mut sql, id, view);
             let rows = Engine::fetch(connection, sql).await?;
-            let joined = rows.first().map(|row| row.try_get::<Option<&str>, _>(0)).transpose()?.flatten();
-            Ok(joined.unwrap_or_default().replace('\n', ","))
+            let joined = rows.first().map(Engine::documents).transpose()?.flatten();
+            Ok(String::from_utf8_lossy(joined.unwrap_or_default()).replace('\n', ","))
         })
     }
 
@@ -390,8 +390,8 @@ impl Store {
             let mut sql = Sql::<Engine>::new("");
             sql::push_shared(&mut sql, project, view);
             let rows = Engine::fetch(connection, sql).await?;
-            let joined = rows.first().map(|row| row.try_get::<Option<&str>, _>(0)).transpose()?.flatten();
-            Ok(joined.unwrap_or_default().replace('\n', ","))
+            let joined = rows.first().map(Engine::documents).transpose()?.flatten();
+            Ok(String::from_utf8_lossy(joined.unwrap_or_default()).replace('\n', ","))
         })
     }
 

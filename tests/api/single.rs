@@ -119,9 +119,13 @@ on_both_engines!(members_are_told_to_the_owner_and_each_of_itself);
 /// Only SQLite stores such bytes as text.
 #[test]
 fn bytes_that_are_no_text_are_shown_as_in_a_list() {
-    let own = image(1).insert().replace("'image-1'", "CAST(x'61ff62' AS TEXT)");
+    let member = Member { member: "m".to_owned(), can_share: false };
+    let own = Image { members: vec![member], ..image(1) }.insert();
+    let own = own.replace("'image-1'", "CAST(x'61ff62' AS TEXT)").replace("'m'", "CAST(x'62ff63' AS TEXT)");
     let server = Start::new(Engine::Sqlite).seed("1_a.sql", own).serve();
     assert_eq!(server.get("/v1.1/images/detail").names(), ["a\u{fffd}b"]);
     let head = at(&server, "HEAD", &format!("/v1.1/images/{}", id(1)), "");
     assert_eq!((head.status, head.header("X-Image-Meta-Name")), (200, Some("a\u{fffd}b")));
+    let members = server.get(&format!("/v1.1/images/{}/members", id(1))).json();
+    assert_eq!(members, json!({ "members": [{ "member_id": "b\u{fffd}c", "can_share": false }] }));
 }
