@@ -60,7 +60,7 @@ pub async fn one(
     service: Data<Service>,
     caller: ReqData<Caller>,
 ) -> Result<HttpResponse, ApiError> {
-    let document = find(&id, &service, &caller).await?;
+    let (_, document) = find(&id, &service, &caller).await?;
     let mut response = if request.method() == Method::HEAD {
         HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
     } else {
@@ -80,8 +80,7 @@ pub async fn members(
     service: Data<Service>,
     caller: ReqData<Caller>,
 ) -> Result<HttpResponse, ApiError> {
-    find(&id, &service, &caller).await?;
-    let id = Uuid::try_parse(&id).map_err(|_| no_image(&id))?;
+    let (id, _) = find(&id, &service, &caller).await?;
     let members = service.store.members(id, &caller.view(IsPublic::Absent)).await?;
     Ok(HttpResponse::Ok().insert_header(JSON).body(format!("{{\"members\":[{members}]}}")))
 }
@@ -101,11 +100,11 @@ pub async fn shared(
     Ok(HttpResponse::Ok().insert_header(JSON).body(format!("{{\"shared_images\":[{shared}]}}")))
 }
 
-/// The document of an image that the caller may see.
-async fn find(id: &str, service: &Service, caller: &Caller) -> Result<Map<String, Value>, ApiError> {
+/// The id and the document of an image that the caller may see.
+async fn find(id: &str, service: &Service, caller: &Caller) -> Result<(Uuid, Map<String, Value>), ApiError> {
     let uuid = query::canonical_uuid(id).ok_or_else(|| no_image(id))?;
     let document = service.store.image(uuid, &caller.view(IsPublic::Absent)).await?.ok_or_else(|| no_image(id))?;
-    Ok(serde_json::from_str(&document).expect("the database keeps documents as JSON objects"))
+    Ok((uuid, serde_json::from_str(&document).expect("the database keeps documents as JSON objects")))
 }
 
 fn no_image(id: &str) -> ApiError {
