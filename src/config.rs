@@ -400,7 +400,7 @@ impl Settings {
 
     fn keystone(&self) -> anyhow::Result<Keystone> {
         let needed = |variable: &str, value: &str| {
-            ensure!(!value.is_empty(), "AUTH=keystone needs {variable}.");
+            ensure!(!value.trim().is_empty(), "AUTH=keystone needs {variable}.");
             Ok(value.to_owned())
         };
         let account = Account {
