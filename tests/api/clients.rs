@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::{Engine, Glimpse, Image, Start, get, image, on_both_engines};
+use crate::support::{Engine, Glimpse, Image, Member, Start, get, image, on_both_engines};
 
 const CLIENTS: &str = "TEST_CLIENTS";
 const KEYSTONE: &str = "TEST_KEYSTONE_URL";
@@ -17,36 +17,71 @@ fn needed(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run tests/run"))
 }
 
-/// Forty images of many kinds that everybody in `project` sees, and some that it does not.
-fn catalog(project: &str) -> (Vec<Image>, Vec<Image>) {
-    let seen = (1..=40).map(|number| {
-        let mut image = image(number);
-        let every = |nth: u32| number % nth == 0;
-        image.name = Some(if every(9) { "two words".to_owned() } else { format!("image-{number}") });
-        image.disk_format = if every(13) { None } else { Some(if every(3) { "raw" } else { "qcow2" }.to_owned()) };
-        image.container_format = Some(if every(4) { "ovf" } else { "bare" }.to_owned());
-        image.status = if every(5) { "queued" } else { "active" }.to_owned();
-        image.size = (!every(6)).then(|| i64::from(number) * 100);
-        image.protected = every(7);
-        image.min_ram = if every(8) { 512 } else { 0 };
-        image.min_disk = if every(10) { 5 } else { 0 };
-        image.owner = Some(if every(2) { project } else { "another" }.to_owned());
-        image.is_public = !every(2);
-        if every(11) {
-            image.properties.insert("os".to_owned(), Some("linux".to_owned()));
-        }
-        image
-    });
-    let unseen = (41..=45).map(|number| Image { is_public: false, owner: Some("another".to_owned()), ..image(number) });
-    (seen.collect(), unseen.collect())
+/// What a caller in a project may see, and all that an admin may see besides.
+struct Catalog {
+    seen: Vec<Image>,
+    /// Only a list of what has changed since some time shows it.
+    deleted: Image,
+    unseen: Vec<Image>,
 }
 
+/// Images of many kinds, some of them the project's own, one shared with it.
+fn catalog(project: &str) -> Catalog {
+    let member = |member: &str, can_share| Member { member: member.to_owned(), can_share };
+    let mut seen: Vec<Image> = (1..=40)
+        .map(|number| {
+            let mut image = image(number);
+            let every = |nth: u32| number % nth == 0;
+            image.name = Some(match number {
+                _ if every(9) => "two words".to_owned(),
+                _ if every(17) => "снимок 镜像".to_owned(),
+                _ => format!("image-{number}"),
+            });
+            image.disk_format = if every(13) { None } else { Some(if every(3) { "raw" } else { "qcow2" }.to_owned()) };
+            image.container_format = Some(if every(4) { "ovf" } else { "bare" }.to_owned());
+            image.status = if every(5) { "queued" } else { "active" }.to_owned();
+            image.size = (!every(6)).then(|| i64::from(number) * 100);
+            image.protected = every(7);
+            image.min_ram = if every(8) { 512 } else { 0 };
+            image.min_disk = if every(10) { 5 } else { 0 };
+            image.owner = Some(if every(2) { project } else { "another" }.to_owned());
+            image.is_public = !every(2);
+            if every(16) {
+                image.members = vec![member("beta", true), member("gamma", false)];
+            }
+            if every(11) {
+                image.properties.insert("os".to_owned(), Some("linux".to_owned()));
+            }
+            image
+        })
+        .collect();
+    let others = |number| Image { is_public: false, owner: Some("another".to_owned()), ..image(number) };
+    seen.push(Image { members: vec![member(project, false), member("unseen", false)], ..others(46) });
+    let deleted = Image { deleted: true, status: "deleted".to_owned(), owner: Some(project.to_owned()), ..image(47) };
+    Catalog { seen, deleted, unseen: (41..=45).map(others).collect() }
+}
+
+/// A server on the catalog, with a file beside it that tells what each client must get.
 fn start(engine: Engine, project: &str) -> Start {
-    let (seen, unseen) = catalog(project);
-    let start = Start::new(engine).seed("1_a.sql", seen.iter().chain(&unseen).map(Image::insert).collect::<String>());
-    let documents: Vec<Value> = seen.iter().map(Image::document).collect();
-    let expected = start.database.folder.path().join("expected.json");
-    fs::write(expected, json!(documents).to_string()).expect("a file can be written");
+    let Catalog { seen, deleted, unseen } = catalog(project);
+    let all = seen.iter().chain([&deleted]).chain(&unseen);
+    let start = Start::new(engine).seed("1_a.sql", all.map(Image::insert).collect::<String>());
+    let documents = |images: &[Image]| images.iter().map(Image::document).collect::<Vec<_>>();
+    let owns = |image: &Image| image.owner.as_deref() == Some(project);
+    let members = seen.iter().flat_map(|image| {
+        let told = image.members.iter().filter(move |member| owns(image) || member.member == project);
+        told.map(|Member { member, can_share }| json!([image.id, member, can_share]))
+    });
+    let members: Vec<Value> = members.collect();
+    let expected = json!({
+        "project": project,
+        "seen": documents(&seen),
+        "deleted": documents(&[deleted]),
+        "unseen": documents(&unseen),
+        "members": members,
+    });
+    let file = start.database.folder.path().join("expected.json");
+    fs::write(file, expected.to_string()).expect("a file can be written");
     start
 }
 
@@ -74,9 +109,12 @@ fn check(server: &Glimpse, configure: impl FnOnce(&mut Command) -> &mut Command)
 }
 
 fn clients_work_with_tokens_of_a_file(engine: Engine) {
-    let tokens = json!({ "client-token": { "user": "u", "project": "alpha", "roles": ["member"] } });
+    let tokens = json!({
+        "client-token": { "user": "u", "project": "alpha", "roles": ["member"] },
+        "admin-token": { "user": "a", "project": "admin", "roles": ["admin"] },
+    });
     let server = start(engine, "alpha").tokens(&tokens).serve();
-    check(&server, |command| command.arg("client-token"));
+    check(&server, |command| command.args(["client-token", "admin-token"]));
 }
 on_both_engines!(clients_work_with_tokens_of_a_file, "needs the clients: tests/run brings them");
 
@@ -94,6 +132,8 @@ fn clients_work_through_keystone(engine: Engine) {
         .set("KEYSTONE_USERNAME", "glance")
         .set("KEYSTONE_PASSWORD", "glance-pass")
         .set("KEYSTONE_PROJECT", "service")
+        // Beside the other tests Keystone may take its time.
+        .set("KEYSTONE_TIMEOUT", "30s")
         .set("RUST_LOG", "trace")
         .serve();
     prepare(&format!("http://{}", server.address));
