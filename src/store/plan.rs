@@ -133,7 +133,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     ) -> Result<Found<DB>, StoreError> {
         let mut findings = Vec::new();
         let mut prospect = None;
-        let mut plan = Plan::Walk(walk.saturating_mul(wanted(page).isqrt()));
+        let mut plan = Plan::Walk(walk.saturating_mul(sql::wanted(page.query).isqrt()));
         loop {
             let row = self.run(page, plan, projection).await?;
             if let Some(marker) = page.query.marker
@@ -160,7 +160,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     /// What the paths to the matches of a page are like.
     async fn prospect(&mut self, page: &Compiled<'_>, findings: &mut Vec<Finding>) -> Result<Prospect, StoreError> {
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(0);
-        let few = images.saturating_mul(wanted(page).into()).isqrt();
+        let few = images.saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
         let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, SAMPLE)).await?;
         let mut shortest = None;
@@ -199,15 +199,10 @@ impl Prospect {
         let price = if sql::walks_covered(page) { 1 } else { LOOKUP };
         let walked = i64::from(walked);
         let longer = (walked * 4).max(self.few * 2 / price);
-        let whole = walked * 2 * i64::from(wanted(page)) / (2 * matches + 1);
+        let whole = walked * 2 * i64::from(sql::wanted(page.query)) / (2 * matches + 1);
         match self.shortest {
             Some((cost, path)) if cost <= price * whole.min(longer) => Plan::Scan(path),
             _ => Plan::Walk(u32::try_from(longer).unwrap_or(u32::MAX)),
         }
     }
-}
-
-/// The images that a page is filled with: one more than it has.
-fn wanted(page: &Compiled<'_>) -> u32 {
-    page.query.limit.saturating_add(1)
 }

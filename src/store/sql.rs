@@ -48,6 +48,9 @@ pub trait Dialect: Database {
     /// A column that leads to a row at once, and stays what it is while a statement runs.
     const ROW: &str;
 
+    /// Joins each candidate with the image that it has found, and never the other way round.
+    const LOOKUP: &str;
+
     /// Every column, and that one.
     const ALL: &str;
 
@@ -131,6 +134,8 @@ impl Dialect for Sqlite {
 
     const ROW: &str = "rowid";
 
+    const LOOKUP: &str = " CROSS JOIN images WHERE images.rowid = found AND ";
+
     const ALL: &str = "rowid, *";
 
     const CHANGED_LATE: &str = "updated_at >= date(created_at, '+2 days')";
@@ -211,6 +216,8 @@ impl Dialect for Postgres {
     const SHARED_DOCUMENT: &str = "(SELECT row_to_json(s) FROM (SELECT image_id, can_share) AS s)::text";
 
     const ROW: &str = "id";
+
+    const LOOKUP: &str = " CROSS JOIN LATERAL (SELECT * FROM images WHERE id = found OFFSET 0) AS images WHERE ";
 
     const ALL: &str = "*";
 
@@ -352,7 +359,7 @@ pub enum Path {
 const CANDIDATE: &str = "candidate_";
 
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
-const UNLIMITED: Value = Value::Whole(i64::MAX);
+const UNLIMITED: &str = " LIMIT 9223372036854775807";
 
 /// What a page is compiled from.
 #[derive(Clone, Copy, Debug)]
@@ -378,9 +385,7 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
     sql.push("SELECT string_agg(document, '\n'), ");
     if let Plan::Walk(bound) = plan {
         // Looked at only where the walk has found too little.
-        sql.push("CASE WHEN count(*) <= ");
-        sql.bind(&Value::Whole(i64::from(query.limit)));
-        sql.push(" AND coalesce(");
+        sql.push(format_args!("CASE WHEN count(*) < {} AND coalesce(", wanted(query)));
         for part in &parts {
             push_cut(sql, page, part, bound);
             sql.push(", ");
@@ -400,13 +405,21 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
         if parts.len() > 1 {
             sql.push("SELECT document FROM (");
         }
+        if part.gate.is_some() {
+            sql.push("SELECT document FROM (");
+        }
         push_rows(sql, page, &parts[..index], part, plan, projection);
+        if let Some(gate) = part.gate {
+            // As a condition it would be looked at row by row.
+            sql.push(") AS gated");
+            push_limit(sql, format_args!("CASE WHEN {gate} THEN {} ELSE 0 END", wanted(query)));
+        }
         if parts.len() > 1 {
             sql.push(") AS part");
         }
     }
     if parts.len() > 1 {
-        push_limit(sql, query);
+        push_limit(sql, wanted(query));
     }
     sql.push(") AS page");
 }
@@ -450,8 +463,8 @@ fn push_rows<DB: Dialect>(
             sql.push(" FROM images WHERE ");
             walked.push(sql, query, part);
             push_order(sql, query, "");
-            push_bound(sql, part, &Value::Whole(bound.into()));
-            sql.push(") AS candidate CROSS JOIN images WHERE ");
+            push_limit(sql, bound);
+            sql.push(") AS candidate").push(DB::LOOKUP);
             for part in before {
                 push_cut(sql, page, part, bound);
                 sql.push(" IS NULL AND ");
@@ -468,28 +481,30 @@ fn push_rows<DB: Dialect>(
             push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
             push_part(sql, query, part, DB::HIDE);
             push_order(sql, query, DB::HIDE);
-            push_bound(sql, part, &UNLIMITED);
-            sql.push(") AS candidate CROSS JOIN images WHERE ");
+            sql.push(UNLIMITED).push(") AS candidate").push(DB::LOOKUP);
         }
     }
-    sql.push("images.").push(row).push(" = found AND ");
     push_predicate(sql, query, &view.listed, "", rest);
     if !DB::JOINS_IN_ORDER {
         // The candidates have this order already, so that nothing is sorted for it.
         push_order(sql, query, "found_");
     }
-    push_limit(sql, query);
+    push_limit(sql, wanted(query));
 }
 
 /// True where a walk of the part leaves rows behind, else null.
 fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound: u32) {
+    if let Some(gate) = part.gate {
+        sql.push(format_args!("CASE WHEN {gate} THEN "));
+    }
     sql.push("(SELECT TRUE FROM images WHERE ");
     Walked::by(page, part).push(sql, page.query, part);
     push_order(sql, page.query, "");
-    push_bound(sql, part, &Value::Whole(1));
-    sql.push(" OFFSET ");
-    sql.bind(&Value::Whole(bound.into()));
-    sql.push(")");
+    push_limit(sql, 1);
+    sql.push(format_args!(" OFFSET {bound})"));
+    if part.gate.is_some() {
+        sql.push(" END");
+    }
 }
 
 /// The rows of a part that one index holds side by side in the order of the page.
@@ -592,8 +607,7 @@ pub fn push_images<DB: Dialect>(sql: &mut Sql<DB>) {
 /// How many rows a path leads to; `bound` or more mean that there may be more of them.
 pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, bound: i64) {
     let limit = |sql: &mut Sql<DB>| {
-        sql.push(" LIMIT ");
-        sql.bind(&Value::Whole(bound));
+        push_limit(sql, bound);
         sql.push(") AS met)");
     };
     sql.push("SELECT (SELECT count(*) FROM (SELECT 1 FROM ");
@@ -650,8 +664,8 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
     sql.push(" FROM (SELECT id, deleted, is_public, owner, size, updated_at, ");
     sql.push(EQUALITIES.map(Column::name).join(", ")).push(" FROM images WHERE id >= ");
     sql.bind(&Value::Id(Uuid::from_u128(1 << 127)));
-    sql.push(" ORDER BY id LIMIT ");
-    sql.bind(&Value::Whole(size));
+    sql.push(" ORDER BY id");
+    push_limit(sql, size);
     sql.push(") AS images");
 }
 
@@ -785,10 +799,16 @@ fn document<DB: Dialect>(projection: Projection) -> &'static str {
     }
 }
 
-/// One image more than the page has, which tells whether there is another page.
-fn push_limit<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
-    sql.push(" LIMIT ");
-    sql.bind(&Value::Whole(i64::from(query.limit) + 1));
+/// At most so many rows. Not bound: a plan that is kept for any value would be made for a tenth of
+/// the table.
+fn push_limit<DB: Dialect>(sql: &mut Sql<DB>, rows: impl Display) {
+    sql.push(" LIMIT ").push(rows);
+}
+
+/// The images that a page is filled with: one more than it has, which tells whether there is
+/// another page.
+pub fn wanted(query: &ImageQuery) -> u32 {
+    query.limit.saturating_add(1)
 }
 
 /// The document of one image, if the view lets the caller name it.
@@ -1030,8 +1050,8 @@ fn order(sort_key: Column) -> Vec<Column> {
 /// A part of what comes after a marker that an index finds without passing over other rows.
 #[derive(Clone)]
 struct Part {
-    /// Whether there is such a part: by whether the marker's sort key is null.
-    if_mark_is_null: Option<bool>,
+    /// On what it depends whether there is such a part.
+    gate: Option<&'static str>,
     key: Key,
     /// Columns in which the rows are strictly beyond the marker, in the direction of the order.
     beyond: Vec<Column>,
@@ -1063,7 +1083,7 @@ enum Period {
 /// was created then, too; what was created long before is looked for only among those that changed
 /// late.
 fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
-    let part = |if_mark_is_null, key, beyond| Part { if_mark_is_null, key, beyond, period: Period::Any };
+    let part = |gate, key, beyond| Part { gate, key, beyond, period: Period::Any };
     let beyond = if query.marker.is_some() { order(query.sort_key) } else { Vec::new() };
     if !query.sort_key.is_nullable() || query.marker.is_none() {
         let whole = part(None, Key::Any, beyond);
@@ -1083,16 +1103,17 @@ fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
         };
     }
     let ties = vec![Column::CreatedAt, Column::Id];
+    let [mark_is_null, mark_is_not_null] = ["(SELECT key FROM mark) IS NULL", "(SELECT key FROM mark) IS NOT NULL"];
     match query.sort_dir {
         Direction::Asc => vec![
-            part(Some(true), Key::Null, ties),
-            part(Some(true), Key::NotNull, Vec::new()),
+            part(Some(mark_is_null), Key::Null, ties),
+            part(Some(mark_is_null), Key::NotNull, Vec::new()),
             part(None, Key::Any, beyond),
         ],
         Direction::Desc => vec![
             part(None, Key::Any, beyond),
-            part(Some(true), Key::Null, ties),
-            part(Some(false), Key::Null, Vec::new()),
+            part(Some(mark_is_null), Key::Null, ties),
+            part(Some(mark_is_not_null), Key::Null, Vec::new()),
         ],
     }
 }
@@ -1143,7 +1164,8 @@ fn push_part<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, hi
         }
         let name = if column == query.sort_key { "key" } else { column.name() };
         let Some((time, id)) = clamp else {
-            sql.push(format_args!("(SELECT {name} FROM mark)"));
+            // SQLite would compare no more than the first column with a subquery's column.
+            sql.push(format_args!("(SELECT {}{name} FROM mark)", DB::HIDE));
             continue;
         };
         sql.push(format_args!("(SELECT CASE WHEN created_at{operator}"));
@@ -1153,17 +1175,6 @@ fn push_part<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, hi
         sql.push(" END FROM mark)");
     }
     sql.push(")");
-}
-
-/// At most so many rows of a part. A part that is not there has none; as a condition that would be
-/// looked at row by row.
-fn push_bound<DB: Dialect>(sql: &mut Sql<DB>, part: &Part, bound: &Value) {
-    sql.push(" LIMIT ");
-    let Some(is_null) = part.if_mark_is_null else { return sql.bind(bound) };
-    let is = if is_null { "IS NULL" } else { "IS NOT NULL" };
-    sql.push(format_args!("coalesce((SELECT CASE WHEN key {is} THEN "));
-    sql.bind(bound);
-    sql.push(" END FROM mark), 0)");
 }
 
 #[cfg(test)]
@@ -1270,7 +1281,7 @@ mod tests {
         assert_sql(
             on_both!(|sql| push_count(sql, &page, Path::Property(1), 7)),
             "SELECT (SELECT count(*) FROM (SELECT 1 FROM image_properties WHERE TRUE AND name = $1 AND value = $2 \
-             LIMIT $3) AS met)",
+             LIMIT 7) AS met)",
         );
     }
 
@@ -1311,18 +1322,18 @@ mod tests {
         ] {
             let sql = page::<Sqlite>(text, scope, Plan::Walk(1000));
             let cut = format!(
-                "AND coalesce((SELECT TRUE FROM images WHERE {met} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?), FALSE)"
+                "AND coalesce((SELECT TRUE FROM images WHERE {met} ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET 1000), FALSE)"
             );
             assert!(sql.contains(&cut), "{sql}");
         }
         assert_eq!(
             page::<Sqlite>("sort_key=size&size_min=7&status=active", Scope::Public, Plan::Walk(1000)),
-            "SELECT string_agg(document, '\n'), CASE WHEN count(*) <= ? AND coalesce((SELECT TRUE FROM images \
-             WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ? OFFSET ?), FALSE) \
+            "SELECT string_agg(document, '\n'), CASE WHEN count(*) < 26 AND coalesce((SELECT TRUE FROM images \
+             WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT 1 OFFSET 1000), FALSE) \
              THEN count(*) END FROM (SELECT document AS document FROM (SELECT rowid AS found, deleted AS candidate_deleted, \
-             size AS candidate_size, status AS candidate_status FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT ?) \
-             AS candidate CROSS JOIN images WHERE TRUE AND NOT candidate_deleted AND candidate_status <> 'killed' \
-             AND candidate_status = ? AND candidate_size >= ? AND images.rowid = found AND is_public LIMIT ?) AS page"
+             size AS candidate_size, status AS candidate_status FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT 1000) \
+             AS candidate CROSS JOIN images WHERE images.rowid = found AND TRUE AND NOT candidate_deleted AND candidate_status <> 'killed' \
+             AND candidate_status = ? AND candidate_size >= ? AND is_public LIMIT 26) AS page"
         );
     }
 
@@ -1355,8 +1366,8 @@ mod tests {
             "SELECT string_agg(document, '\n'), NULL FROM (SELECT document AS document FROM (SELECT rowid AS found FROM \
              (SELECT rowid, * FROM images WHERE TRUE AND size >= ?) AS images \
              WHERE TRUE AND NOT +deleted AND +status <> 'killed' AND +status = ? \
-             ORDER BY +created_at DESC, +id DESC LIMIT ?) AS candidate \
-             CROSS JOIN images WHERE images.rowid = found AND is_public LIMIT ?) AS page"
+             ORDER BY +created_at DESC, +id DESC LIMIT 9223372036854775807) AS candidate \
+             CROSS JOIN images WHERE images.rowid = found AND is_public LIMIT 26) AS page"
         );
         let postgres = page::<Postgres>("size_min=7", Scope::All, Plan::Scan(Path::Size));
         assert!(postgres.contains("FROM images WHERE TRUE AND size >= $1 OFFSET 0) AS images"), "{postgres}");
@@ -1418,13 +1429,13 @@ mod tests {
             let parts = parts(&query, Plan::Walk(1000));
             assert_eq!(parts.len(), expected.len(), "{text}");
             for (part, expected) in parts.iter().zip(expected) {
-                let part = on_both!(|sql| push_part(sql, &query, part, ""));
+                let part =
+                    on_both!(|sql| push_part(sql, &query, part, "")).map(|text| text.replace("SELECT +", "SELECT "));
                 assert_sql(part, &format!(" AND {expected}"));
             }
         }
         let sql = page::<Sqlite>(&format!("sort_key=name&marker={}", Uuid::nil()), Scope::All, Plan::Walk(1000));
-        let gated = "name IS NULL ORDER BY name DESC NULLS LAST, created_at DESC, id DESC \
-            LIMIT coalesce((SELECT CASE WHEN key IS NOT NULL THEN ? END FROM mark), 0)";
+        let gated = "AS gated LIMIT CASE WHEN (SELECT key FROM mark) IS NOT NULL THEN 26 ELSE 0 END";
         assert!(sql.contains(gated), "{sql}");
     }
 
