@@ -4,6 +4,8 @@
 //! with `TEST_POSTGRES_URL`, the URL of a server in which the tests may make databases;
 //! `tests/run` does all of it.
 
+#[path = "../matrix/mod.rs"]
+mod matrix;
 mod support;
 
 mod around;
@@ -23,6 +25,7 @@ mod properties;
 mod seeds;
 mod settings;
 mod single;
+mod work;
 
 /// Says once what a plain `cargo test` leaves out. Straight to standard error, because the test
 /// harness keeps what a passing test prints.
