@@ -37,7 +37,7 @@ struct Excess {
     rows: i64,
 }
 
-const EXCESSES: [Excess; 6] = [
+const EXCESSES: [Excess; 3] = [
     // SQLite reads the whole table, twice, instead of images_by_equalities, where neither what is
     // deleted nor the disk format is given.
     Excess {
@@ -45,13 +45,6 @@ const EXCESSES: [Excess; 6] = [
         has: &["container_format=", "changes-since="],
         lacks: &["disk_format=", "container_format=bare", "name=", "status=", "sort_key="],
         rows: 45_000,
-    },
-    // PostgreSQL joins a walk's candidates with all rows of both formats, by their indexes.
-    Excess {
-        engine: Some(Engine::Postgres),
-        has: &["container_format=ova&disk_format="],
-        lacks: &["name=", "size_", "changes-since=", "sort_key="],
-        rows: 38_000,
     },
     // Images without a container format come first, and none of them has a disk format.
     Excess {
@@ -66,15 +59,6 @@ const EXCESSES: [Excess; 6] = [
         has: &["disk_format=", "size_min=", "size_max=", "changes-since=", "marker="],
         lacks: &["sort_key="],
         rows: 18_500,
-    },
-    // SQLite enters these indexes by their first column alone, because the marker's columns have an
-    // affinity: all images that have the marker's value and stand before it are passed over.
-    Excess { engine: Some(Engine::Sqlite), has: &["sort_key=status&", "marker="], lacks: &[], rows: 90_000 },
-    Excess {
-        engine: Some(Engine::Sqlite),
-        has: &["sort_key=", "_format&sort_dir=", "marker="],
-        lacks: &[],
-        rows: 90_000,
     },
 ];
 
