@@ -69,6 +69,9 @@ pub trait Dialect: Database {
     /// Whether a CROSS JOIN gives rows in the order of its left side.
     const JOINS_IN_ORDER: bool;
 
+    /// Passes deleted images and others alike, as the beginning of an index.
+    const DELETED_OR_NOT: &str;
+
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
 
@@ -148,6 +151,9 @@ impl Dialect for Sqlite {
     const FENCE: &str = "";
 
     const JOINS_IN_ORDER: bool = true;
+
+    // Otherwise the planner takes it for nearly all rows, and reads the table instead.
+    const DELETED_OR_NOT: &str = "unlikely(deleted IN (FALSE, TRUE))";
 
     const ANY: [&str; 2] = [" IN (", ")"];
 
@@ -230,6 +236,8 @@ impl Dialect for Postgres {
     const FENCE: &str = " OFFSET 0";
 
     const JOINS_IN_ORDER: bool = false;
+
+    const DELETED_OR_NOT: &str = "deleted IN (FALSE, TRUE)";
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 
@@ -746,7 +754,7 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
         push_filter(sql, filter, "");
         sql.push(" AND ");
     }
-    sql.push(if query.liveness() == Liveness::Live { "deleted = FALSE" } else { "deleted IN (FALSE, TRUE)" });
+    sql.push(if query.liveness() == Liveness::Live { "deleted = FALSE" } else { DB::DELETED_OR_NOT });
     let last = EQUALITIES.iter().rposition(|column| filters(*column).next().is_some()).unwrap_or_default();
     for &column in &EQUALITIES[1..=last] {
         let name = column.name();
@@ -1385,7 +1393,8 @@ mod tests {
             ),
         ] {
             let query = query(text);
-            assert_sql(on_both!(|sql| push_equalities(sql, &query)), expected);
+            let prefix = on_both!(|sql| push_equalities(sql, &query));
+            assert_sql(prefix.map(|text| text.replace(Sqlite::DELETED_OR_NOT, Postgres::DELETED_OR_NOT)), expected);
         }
         let query = query("container_format=bare");
         let [sqlite, postgres] = on_both!(|sql| push_equalities(sql, &query));

@@ -31,31 +31,16 @@ const STEPS_OF_A_ROW: i64 = 16;
 /// Queries that are known to do more: what their text has and lacks, and what they may cost, which
 /// lies a tenth above what they do.
 struct Excess {
-    engine: Option<Engine>,
     has: &'static [&'static str],
     lacks: &'static [&'static str],
     rows: i64,
 }
 
-const EXCESSES: [Excess; 3] = [
-    // SQLite reads the whole table, twice, instead of images_by_equalities, where neither what is
-    // deleted nor the disk format is given.
-    Excess {
-        engine: Some(Engine::Sqlite),
-        has: &["container_format=", "changes-since="],
-        lacks: &["disk_format=", "container_format=bare", "name=", "status=", "sort_key="],
-        rows: 45_000,
-    },
+const EXCESSES: [Excess; 2] = [
     // Images without a container format come first, and none of them has a disk format.
-    Excess {
-        engine: None,
-        has: &["sort_key=container_format&sort_dir=asc&disk_format=qcow2"],
-        lacks: &[],
-        rows: 68_000,
-    },
+    Excess { has: &["sort_key=container_format&sort_dir=asc&disk_format=qcow2"], lacks: &[], rows: 68_000 },
     // Near the end of the list two walks are cut, in both of their parts, before the sizes are read.
     Excess {
-        engine: None,
         has: &["disk_format=", "size_min=", "size_max=", "changes-since=", "marker="],
         lacks: &["sort_key="],
         rows: 18_500,
@@ -63,15 +48,13 @@ const EXCESSES: [Excess; 3] = [
 ];
 
 impl Excess {
-    fn is_of(&self, engine: Engine, query: &str) -> bool {
-        self.engine.is_none_or(|only| only == engine)
-            && self.has.iter().all(|part| query.contains(part))
-            && !self.lacks.iter().any(|part| query.contains(part))
+    fn is_of(&self, query: &str) -> bool {
+        self.has.iter().all(|part| query.contains(part)) && !self.lacks.iter().any(|part| query.contains(part))
     }
 }
 
 /// The rows and index entries that a query may cost; none where nothing is promised.
-fn bound(engine: Engine, case: &Case) -> Option<i64> {
+fn bound(case: &Case) -> Option<i64> {
     if case.properties > 1 {
         return None;
     }
@@ -91,7 +74,7 @@ fn bound(engine: Engine, case: &Case) -> Option<i64> {
     } else {
         usual
     };
-    let known = EXCESSES.iter().filter(|excess| excess.is_of(engine, &case.query)).map(|excess| excess.rows);
+    let known = EXCESSES.iter().filter(|excess| excess.is_of(&case.query)).map(|excess| excess.rows);
     Some(known.fold(of_kind, i64::max))
 }
 
@@ -127,7 +110,7 @@ fn hold(database: &Database, every: usize) {
         let mut cases = matrix::cases(&store, &mut asking).await;
         cases.retain(|case| seen.insert((case.query.clone(), format!("{:?}", case.view))));
         for case in cases.into_iter().step_by(every) {
-            let Some(rows) = bound(engine, &case) else { continue };
+            let Some(rows) = bound(&case) else { continue };
             let query = parse(&case.query, Limits { default: matrix::PAGE, max: matrix::PAGE });
             let explained = store.explain(&query.expect("a query"), &case.view).await.expect("a plan");
             let work: i64 = explained.statements.iter().map(|statement| statement.work).sum();
