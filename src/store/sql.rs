@@ -94,27 +94,34 @@ pub trait Dialect: Database {
     fn work(plan: &[String], counted: &AtomicI64) -> i64;
 }
 
+/// What reads the same on both engines, but for the types.
+macro_rules! read_rows {
+    () => {
+        async fn fetch(connection: &mut Self::Connection, mut sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
+            sql.builder.build().fetch_all(connection).await
+        }
+
+        fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>> {
+            row.try_get_unchecked(0)
+        }
+
+        fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>> {
+            row.try_get_unchecked(1)
+        }
+
+        fn is_marked(row: &Self::Row) -> sqlx::Result<bool> {
+            Ok(row.try_get_unchecked::<Option<bool>, _>(2)?.is_some())
+        }
+
+        fn numbers(row: &Self::Row) -> sqlx::Result<Vec<i64>> {
+            let number = |index| Ok(row.try_get::<Option<i64>, _>(index)?.unwrap_or_default());
+            (0..row.len()).map(number).collect()
+        }
+    };
+}
+
 impl Dialect for Sqlite {
-    async fn fetch(connection: &mut Self::Connection, mut sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
-        sql.builder.build().fetch_all(connection).await
-    }
-
-    fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>> {
-        row.try_get_unchecked(0)
-    }
-
-    fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>> {
-        row.try_get_unchecked(1)
-    }
-
-    fn is_marked(row: &Self::Row) -> sqlx::Result<bool> {
-        Ok(row.try_get_unchecked::<Option<bool>, _>(2)?.is_some())
-    }
-
-    fn numbers(row: &Self::Row) -> sqlx::Result<Vec<i64>> {
-        let number = |index| Ok(row.try_get::<Option<i64>, _>(index)?.unwrap_or_default());
-        (0..row.len()).map(number).collect()
-    }
+    read_rows!();
 
     fn push_bind(sql: &mut QueryBuilder<Self>, value: &Value) {
         match value {
@@ -183,26 +190,7 @@ impl Dialect for Sqlite {
 }
 
 impl Dialect for Postgres {
-    async fn fetch(connection: &mut Self::Connection, mut sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
-        sql.builder.build().fetch_all(connection).await
-    }
-
-    fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>> {
-        row.try_get_unchecked(0)
-    }
-
-    fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>> {
-        row.try_get_unchecked(1)
-    }
-
-    fn is_marked(row: &Self::Row) -> sqlx::Result<bool> {
-        Ok(row.try_get_unchecked::<Option<bool>, _>(2)?.is_some())
-    }
-
-    fn numbers(row: &Self::Row) -> sqlx::Result<Vec<i64>> {
-        let number = |index| Ok(row.try_get::<Option<i64>, _>(index)?.unwrap_or_default());
-        (0..row.len()).map(number).collect()
-    }
+    read_rows!();
 
     fn push_bind(sql: &mut QueryBuilder<Self>, value: &Value) {
         match value {
