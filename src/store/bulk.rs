@@ -18,7 +18,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::migrate::Alone;
+use super::migrate::{Alone, write_ahead};
 use super::{Target, said};
 use crate::timestamp::Timestamp;
 
@@ -114,15 +114,22 @@ impl Target {
                     .pragma("threads", "2")
                     .pragma("wal_autocheckpoint", "0");
                 let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| failed(&error))?;
+                let is_alone = leave_write_ahead(&mut connection).await;
                 let stopped = Arc::new(AtomicBool::new(false));
                 let seen = Arc::clone(&stopped);
-                let mut handle = connection.lock_handle().await?;
+                let mut handle = connection.lock_handle().await.map_err(|error| failed(&error))?;
                 handle.set_progress_handler(1000, move || !seen.load(Ordering::Relaxed));
                 drop(handle);
                 let filled = fill(&mut connection, present, count, images, report, stop).await;
-                // What still runs ends now, and is rolled back before the connection is closed. An
-                // error of closing changes nothing of what has happened.
+                // What still runs ends now, and is rolled back before anything else happens.
                 stopped.store(true, Ordering::Relaxed);
+                // Errors of what follows change nothing of what has happened.
+                if let Ok(mut handle) = connection.lock_handle().await {
+                    handle.remove_progress_handler();
+                }
+                if is_alone && let Err(error) = write_ahead(&mut connection).await {
+                    tracing::warn!(%error, "the write-ahead log stays off until the next start");
+                }
                 let _ = connection.close().await;
                 filled
             }
@@ -140,6 +147,14 @@ impl Target {
             }
         }
     }
+}
+
+/// Turns the write-ahead log off where nobody else has the database open. With it, whatever is
+/// written is written twice, and each page that is read of a transaction is looked for in a log as
+/// long as the transaction, so that ten times as many images take a hundred times as long.
+async fn leave_write_ahead(connection: &mut SqliteConnection) -> bool {
+    // Locked at once where somebody has it open.
+    sqlx::query("PRAGMA journal_mode = DELETE").execute(connection).await.is_ok()
 }
 
 /// Ends a process of the server, which would finish an index before it noticed that nobody waits.

@@ -81,7 +81,7 @@ impl Target {
 }
 
 /// Turns the write-ahead log on, with which readers never wait for a writer; the file remembers it.
-async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+pub(super) async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Result<()> {
     loop {
         // SQLite does not wait here for another process that does the same: it is locked at once.
         match sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await {

@@ -1,7 +1,7 @@
 //! `glimpse generate`: the same catalog everywhere, whole or not at all.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::support::{Database, Engine, Glimpse, Start, image, on_both_engines};
 
@@ -140,8 +140,7 @@ fn wrong_arguments_are_named_with_what_is_accepted() {
 const ENDLESS: [&str; 5] = ["--count", "100000000", "--replace", "--seed", "3"];
 
 /// A filling that has given rows to the database, and the rest of its messages.
-fn filling(start: &Start) -> (Child, impl Read) {
-    let mut child = start.spawn();
+fn filling(mut child: Child) -> (Child, impl Read) {
     let mut messages = BufReader::new(child.stderr.take().expect("standard error is piped"));
     let mut line = String::new();
     while !line.starts_with("rows: ") {
@@ -149,6 +148,11 @@ fn filling(start: &Start) -> (Child, impl Read) {
         assert!(messages.read_line(&mut line).expect("messages are UTF-8") > 0, "it has ended");
     }
     (child, messages)
+}
+
+fn interrupt(child: &Child, signal: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+    assert!(sent.expect("a shell").success());
 }
 
 /// How it ended, and with which line.
@@ -166,12 +170,12 @@ fn ctrl_c_leaves_the_catalog_as_it_was(engine: Engine) {
     let (mut database, before) = served(database);
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
         let start = generate(database, &ENDLESS);
-        let filling = filling(&start);
-        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", filling.0.id())]).status();
-        assert!(sent.expect("a shell").success());
+        let filling = filling(start.spawn());
+        interrupt(&filling.0, signal);
         let (ended, message) = end(filling);
         assert_eq!(ended.code(), Some(status), "{message}");
         assert!(message.contains("unchanged"), "{message}");
+        assert!(start.database.engine == Engine::Postgres || writes_ahead(&start.database));
         let (after_signal, after) = served(start.database);
         database = after_signal;
         assert_eq!(after, before);
@@ -180,10 +184,31 @@ fn ctrl_c_leaves_the_catalog_as_it_was(engine: Engine) {
 }
 on_both_engines!(ctrl_c_leaves_the_catalog_as_it_was);
 
+/// Whether readers of the file need not wait for a writer.
+fn writes_ahead(database: &Database) -> bool {
+    database.texts("PRAGMA journal_mode") == [Some("wal".to_owned())]
+}
+
+/// PostgreSQL lets nobody read a table that is being emptied.
+#[test]
+fn readers_of_a_file_see_what_was_there_until_all_is_stored() {
+    let server = Start::on(fill(Database::new(Engine::Sqlite), &["--count", "100"])).serve();
+    let before = everything(&server);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
+    command.arg("generate").args(ENDLESS).current_dir(server.database().folder.path());
+    command.env("DATABASE_URL", &server.database().url).stderr(Stdio::piped());
+    let filling = filling(command.spawn().expect("it starts"));
+    assert_eq!(everything(&server), before);
+    interrupt(&filling.0, "INT");
+    end(filling);
+    assert_eq!(everything(&server), before);
+    assert!(writes_ahead(server.database()));
+}
+
 fn a_killed_process_leaves_the_catalog_as_it_was(engine: Engine) {
     let (database, before) = served(fill(Database::new(engine), &["--count", "100"]));
     let start = generate(database, &ENDLESS);
-    let (mut child, _) = filling(&start);
+    let (mut child, _) = filling(start.spawn());
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
     let (database, after) = served(start.database);
@@ -197,7 +222,7 @@ on_both_engines!(a_killed_process_leaves_the_catalog_as_it_was);
 fn a_lost_connection_leaves_the_catalog_as_it_was() {
     let (database, before) = served(fill(Database::new(Engine::Postgres), &["--count", "100"]));
     let start = generate(database, &ENDLESS);
-    let filling = filling(&start);
+    let filling = filling(start.spawn());
     start.database.forbid_connections(true);
     let (ended, message) = end(filling);
     assert_eq!(ended.code(), Some(1), "{message}");
