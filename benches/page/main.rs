@@ -26,7 +26,7 @@ struct Arguments {
     limit: u32,
 
     /// Distinct queries, each of which fills a page
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(128..))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     queries: u32,
 
     /// What queries and their order are drawn from

@@ -40,7 +40,8 @@ macro_rules! schema {
 }
 
 /// Every file of `migrations/sqlite` and `migrations/postgres`.
-const SCHEMA: [Step; 4] = schema![1 "0001_images", 2 "0002_indexes", 3 "0003_properties", 4 "0004_covered_walks"];
+const SCHEMA: [Step; 5] =
+    schema![1 "0001_images", 2 "0002_indexes", 3 "0003_properties", 4 "0004_covered_walks", 5 "0005_covered_orders"];
 
 /// Where sqlx records the migrations of the schema.
 const RECORDS: &str = "_sqlx_migrations";

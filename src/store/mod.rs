@@ -276,6 +276,10 @@ impl Target {
                     ("jit", "off".to_owned()),
                     // A statement says itself how its rows are met; to plan it costs more than to run it.
                     ("plan_cache_mode", "force_generic_plan".to_owned()),
+                    // Plans for all values take few rows for many and many for few. These two ways
+                    // meet all rows before the first one is shown.
+                    ("enable_seqscan", "off".to_owned()),
+                    ("enable_bitmapscan", "off".to_owned()),
                 ];
                 let connections = patience.connections.unwrap_or(10);
                 Connections::Postgres(Pool::new(options.options(settings), connections, patience.acquire))

@@ -106,8 +106,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let (text, binds) = (sql.text(), sql.binds().to_vec());
         let mut explained = Sql::new(DB::EXPLAIN);
         push(&mut explained);
-        let plan = DB::fetch(self.connection, explained).await?;
-        let steps = plan.iter().map(DB::step).collect::<sqlx::Result<Vec<String>>>()?;
+        let steps = DB::explain(self.connection, explained).await?;
         let counter = DB::count_work(self.connection).await?;
         let rows = DB::fetch(self.connection, sql).await?;
         let work = DB::work(&steps, &counter);
@@ -133,7 +132,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     ) -> Result<Found<DB>, StoreError> {
         let mut findings = Vec::new();
         let mut prospect = None;
-        let mut plan = Plan::Walk(walk.saturating_mul(sql::wanted(page.query).isqrt()));
+        let mut plan = Plan::FirstWalk(walk.saturating_mul(sql::wanted(page.query).isqrt()));
         loop {
             let row = self.run(page, plan, projection).await?;
             if let Some(marker) = page.query.marker
@@ -142,7 +141,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 return Err(StoreError::MarkerNotFound(marker));
             }
             let Some(matches) = DB::cut(&row)? else { return Ok(Found { row, choice: Choice { plan, findings } }) };
-            let Plan::Walk(rows) = plan else { unreachable!("no other plan is cut") };
+            let (Plan::FirstWalk(rows) | Plan::Walk(rows)) = plan else { unreachable!("no other plan is cut") };
             findings.push(Finding::Cut { rows, matches });
             let prospect = match &prospect {
                 Some(prospect) => prospect,
@@ -174,7 +173,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 findings.push(Finding::Counted { path, rows: counted, bound: few });
                 rows = if counted < few { counted } else { rows.max(few) };
             }
-            let cost = if path.is_covered() { rows } else { rows * LOOKUP };
+            let cost = if path.is_covered(page.query) { rows } else { rows * LOOKUP };
             if shortest.is_none_or(|(least, _)| cost < least) {
                 shortest = Some((cost, path));
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::NaiveDateTime;
-use sqlx::{Database, Postgres, QueryBuilder, Row as _, Sqlite};
+use sqlx::{AssertSqlSafe, Database, Postgres, QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
 use crate::query::{Column, Direction, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
@@ -48,8 +48,13 @@ pub trait Dialect: Database {
     /// A column that leads to a row at once, and stays what it is while a statement runs.
     const ROW: &str;
 
-    /// Joins each candidate with the image that it has found, and never the other way round.
+    /// Ends the subquery of candidates, and joins each with the image that it has found, and never
+    /// the other way round.
     const LOOKUP: &str;
+
+    /// Whether a row that is likely to match is best read where an index leads to it, rather than
+    /// looked up by [`Dialect::ROW`].
+    const READS_ROWS_WHERE_MET: bool;
 
     /// Every column, and that one.
     const ALL: &str;
@@ -78,11 +83,14 @@ pub trait Dialect: Database {
     /// About how many rows `images` has; a small price however many there are.
     const IMAGES: &str;
 
-    /// Put before a statement, asks for its plan; on PostgreSQL runs it too.
+    /// Put before a statement, makes what [`Dialect::explain`] takes.
     const EXPLAIN: &str;
 
-    /// A row of a plan.
-    fn step(row: &Self::Row) -> sqlx::Result<String>;
+    /// The plan that the engine has for a statement, line by line; on PostgreSQL it is run for that.
+    fn explain(
+        connection: &mut Self::Connection,
+        sql: Sql<Self>,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send;
 
     /// What [`Dialect::work`] counts.
     const WORK: &str;
@@ -144,7 +152,9 @@ impl Dialect for Sqlite {
 
     const ROW: &str = "rowid";
 
-    const LOOKUP: &str = " CROSS JOIN images WHERE images.rowid = found AND ";
+    const LOOKUP: &str = ") AS candidate CROSS JOIN images WHERE images.rowid = found AND ";
+
+    const READS_ROWS_WHERE_MET: bool = false;
 
     const ALL: &str = "rowid, *";
 
@@ -168,8 +178,8 @@ impl Dialect for Sqlite {
 
     const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
 
-    fn step(row: &Self::Row) -> sqlx::Result<String> {
-        row.try_get(3)
+    async fn explain(connection: &mut Self::Connection, sql: Sql<Self>) -> sqlx::Result<Vec<String>> {
+        Self::fetch(connection, sql).await?.iter().map(|row| row.try_get(3)).collect()
     }
 
     const WORK: &str = "virtual-machine steps";
@@ -211,7 +221,10 @@ impl Dialect for Postgres {
 
     const ROW: &str = "id";
 
-    const LOOKUP: &str = " CROSS JOIN LATERAL (SELECT * FROM images WHERE id = found OFFSET 0) AS images WHERE ";
+    const LOOKUP: &str =
+        ") AS candidate CROSS JOIN LATERAL (SELECT * FROM images WHERE id = found OFFSET 0) AS images WHERE ";
+
+    const READS_ROWS_WHERE_MET: bool = true;
 
     const ALL: &str = "*";
 
@@ -232,10 +245,19 @@ impl Dialect for Postgres {
     // What the last ANALYZE or VACUUM found; -1 before the first.
     const IMAGES: &str = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'images'::regclass";
 
-    const EXPLAIN: &str = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF) ";
+    const EXPLAIN: &str = "PREPARE explained AS ";
 
-    fn step(row: &Self::Row) -> sqlx::Result<String> {
-        row.try_get(0)
+    /// Prepared, because a statement with its values in it might have another plan than the one for
+    /// all values, by which pages are found.
+    async fn explain(connection: &mut Self::Connection, sql: Sql<Self>) -> sqlx::Result<Vec<String>> {
+        let literals: Vec<String> = sql.binds().iter().map(literal).collect();
+        let arguments = if literals.is_empty() { String::new() } else { format!("({})", literals.join(", ")) };
+        let text = format!(
+            "{}; EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF) EXECUTE explained{arguments}; DEALLOCATE explained",
+            sql.text()
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
     }
 
     const WORK: &str = "rows and index entries";
@@ -255,7 +277,8 @@ impl Dialect for Postgres {
         let (mut is_scan, mut loops) = (false, 1);
         for line in plan {
             if line.contains(" loops=") {
-                is_scan = line.contains(" on image");
+                // A scan of a subquery is no other look at its rows.
+                is_scan = line.contains(" on image") && !line.contains("Subquery Scan");
                 loops = number(line, " loops=");
                 rows += if is_scan { number(line, "(actual rows=") * loops } else { 0 };
             } else if is_scan {
@@ -263,6 +286,17 @@ impl Dialect for Postgres {
             }
         }
         rows
+    }
+}
+
+/// A value in PostgreSQL's own words; utility statements take no binds.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
+        Value::Whole(number) => number.to_string(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Time(time) => format!("'{time}'"),
+        Value::Id(id) => format!("'{id}'"),
     }
 }
 
@@ -308,6 +342,9 @@ pub enum Projection {
 /// How the rows of a page are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
+    /// The walk that every page begins with. Most are filled by it after a few rows, so that these
+    /// are read in whatever way is best for rows that match.
+    FirstWalk(u32),
     /// In the order of the page, passing over what does not match: at most this many rows of each
     /// part of the order. Cheap where matches are dense.
     Walk(u32),
@@ -318,7 +355,9 @@ pub enum Plan {
 impl Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Walk(bound) => write!(formatter, "walk in the order of the page, at most {bound} rows"),
+            Self::FirstWalk(bound) | Self::Walk(bound) => {
+                write!(formatter, "walk in the order of the page, at most {bound} rows")
+            }
             Self::Scan(path) => write!(formatter, "all rows by {path}, put in order"),
         }
     }
@@ -379,7 +418,7 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
     }
     let parts = parts(query, plan);
     sql.push("SELECT string_agg(document, '\n'), ");
-    if let Plan::Walk(bound) = plan {
+    if let Plan::FirstWalk(bound) | Plan::Walk(bound) = plan {
         // Looked at only where the walk has found too little.
         sql.push(format_args!("CASE WHEN count(*) < {} AND coalesce(", wanted(query)));
         for part in &parts {
@@ -427,8 +466,7 @@ fn push_mark<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, view: &View, ma
     sql.push(") ");
 }
 
-/// The images of a part. What an index holds is looked at in the index: first come candidates, and
-/// a row is looked up only once nothing there speaks against it.
+/// The images of a part.
 fn push_rows<DB: Dialect>(
     sql: &mut Sql<DB>,
     page: &Compiled,
@@ -437,55 +475,99 @@ fn push_rows<DB: Dialect>(
     plan: Plan,
     projection: Projection,
 ) {
+    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (SELECT ");
+    match plan {
+        Plan::FirstWalk(bound) => push_walk(sql, page, before, part, bound, !DB::READS_ROWS_WHERE_MET),
+        Plan::Walk(bound) => push_walk(sql, page, before, part, bound, true),
+        Plan::Scan(path) => push_scan(sql, page, part, path),
+    }
+    push_limit(sql, wanted(page.query));
+}
+
+/// Where `looks_at_entries`, what an index holds is looked at in the index: first come candidates,
+/// and a row is looked up only once nothing there speaks against it.
+fn push_walk<DB: Dialect>(
+    sql: &mut Sql<DB>,
+    page: &Compiled,
+    before: &[Part],
+    part: &Part,
+    bound: u32,
+    looks_at_entries: bool,
+) {
     let Compiled { query, view } = page;
-    let row = DB::ROW;
-    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (SELECT ").push(row).push(" AS found");
+    let walked = Walked::by(page, part);
+    let is_covering = looks_at_entries && walked.is_covering(query);
+    let is_looked_up = is_covering || !DB::READS_ROWS_WHERE_MET;
+    if is_looked_up {
+        push_found(sql, query);
+    } else {
+        sql.push(DB::ALL);
+    }
+    if is_covering {
+        for column in covered_columns(query) {
+            sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
+        }
+    }
+    sql.push(" FROM images WHERE ");
+    walked.push(sql, query, part);
+    push_order(sql, query, "");
+    push_limit(sql, bound);
+    sql.push(if is_looked_up { DB::LOOKUP } else { ") AS images WHERE " });
+    for part in before {
+        push_cut(sql, page, part, bound);
+        sql.push(" IS NULL AND ");
+    }
+    if is_covering {
+        push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
+        sql.push(" AND ");
+        push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+    } else {
+        push_predicate(sql, query, &view.listed, "", Conditions::All);
+    }
+    if is_looked_up {
+        push_found_order(sql, query);
+    }
+}
+
+/// What the path's index holds is looked at there, and only rows of which all that holds are looked
+/// up. Where it does not hold all that is asked for, all its rows are: an engine would rather read
+/// another index whole.
+fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
+    let Compiled { query, view } = page;
+    push_found(sql, query);
+    sql.push(" FROM (SELECT ");
+    if path == Path::Equalities && !path.is_covered(query) {
+        sql.push(DB::ROW).push(" AS found FROM images WHERE ");
+        push_path(sql, query, &view.listed, path);
+        sql.push(DB::FENCE).push(DB::LOOKUP);
+    } else {
+        sql.push(DB::ALL).push(" FROM images WHERE ");
+        push_path(sql, query, &view.listed, path);
+        sql.push(DB::FENCE).push(") AS images WHERE ");
+    }
+    push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
+    push_part(sql, query, part, DB::HIDE);
+    push_order(sql, query, DB::HIDE);
+    sql.push(UNLIMITED).push(DB::LOOKUP);
+    push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+    push_found_order(sql, query);
+}
+
+/// What leads from a candidate to its row, and its place in the order.
+fn push_found<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
+    sql.push(DB::ROW).push(" AS found");
     if !DB::JOINS_IN_ORDER {
         for column in order(query.sort_key) {
             sql.push(format_args!(", {0} AS found_{0}", column.name()));
         }
     }
-    let mut rest = Conditions::NotCovered;
-    match plan {
-        Plan::Walk(bound) => {
-            let walked = Walked::by(page, part);
-            if walked.is_covering(query) {
-                for column in covered_columns(query) {
-                    sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
-                }
-            } else {
-                rest = Conditions::All;
-            }
-            sql.push(" FROM images WHERE ");
-            walked.push(sql, query, part);
-            push_order(sql, query, "");
-            push_limit(sql, bound);
-            sql.push(") AS candidate").push(DB::LOOKUP);
-            for part in before {
-                push_cut(sql, page, part, bound);
-                sql.push(" IS NULL AND ");
-            }
-            if rest == Conditions::NotCovered {
-                push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
-                sql.push(" AND ");
-            }
-        }
-        Plan::Scan(path) => {
-            sql.push(" FROM (SELECT ").push(DB::ALL).push(" FROM images WHERE ");
-            push_path(sql, query, &view.listed, path);
-            sql.push(DB::FENCE).push(") AS images WHERE ");
-            push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
-            push_part(sql, query, part, DB::HIDE);
-            push_order(sql, query, DB::HIDE);
-            sql.push(UNLIMITED).push(") AS candidate").push(DB::LOOKUP);
-        }
-    }
-    push_predicate(sql, query, &view.listed, "", rest);
+}
+
+/// The candidates have this order already, so that nothing is sorted for it.
+fn push_found_order<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
     if !DB::JOINS_IN_ORDER {
-        // The candidates have this order already, so that nothing is sorted for it.
         push_order(sql, query, "found_");
     }
-    push_limit(sql, wanted(query));
 }
 
 /// True where a walk of the part leaves rows behind, else null.
@@ -523,26 +605,29 @@ impl<'a> Walked<'a> {
     fn by(page: &Compiled<'a>, part: &Part) -> Self {
         let Compiled { query, view } = page;
         let changed_late = matches!(part.period, Period::Before(_));
-        let is_range = |filter: &Filter| matches!(filter.test, Test::AtLeast(_) | Test::AtMost(_));
         let by = match rarest_equality(query) {
             _ if query.sort_key != Column::CreatedAt => By::Order,
-            Some(filter) if filter.column == Column::Name => By::Equal(filter),
-            // Rows of a range are sparse more often than not, and the order itself is covered.
-            Some(filter) if !query.filters.iter().any(is_range) => By::Equal(filter),
+            // Late changes have an index in the order of names and one in that of creation.
+            Some(filter) if filter.column == Column::Name || !changed_late => By::Equal(filter),
             None if view.listed == Scope::Public && query.filters.is_empty() => By::Public,
             _ => By::Order,
         };
         Self { changed_late, by }
     }
 
-    /// Whether the index holds every documented column.
+    /// Whether the index holds every documented column that the query asks for.
     fn is_covering(&self, query: &ImageQuery) -> bool {
-        match self.by {
-            By::Equal(filter) => filter.column == Column::Name,
-            By::Public => false,
-            By::Order => {
-                matches!(query.sort_key, Column::CreatedAt | Column::Name | Column::Size | Column::UpdatedAt)
+        let leads = match self.by {
+            By::Equal(filter) => filter.column,
+            By::Public => return false,
+            By::Order => query.sort_key,
+        };
+        match leads {
+            Column::CreatedAt | Column::Name | Column::Size | Column::UpdatedAt => true,
+            Column::Status | Column::ContainerFormat | Column::DiskFormat => {
+                query.filters.iter().all(|filter| filter.column != Column::Name)
             }
+            _ => false,
         }
     }
 
@@ -680,9 +765,15 @@ impl Path {
         }
     }
 
-    /// Whether its index holds every documented column.
-    pub fn is_covered(self) -> bool {
-        matches!(self, Self::Equalities | Self::Size | Self::UpdatedAt)
+    /// Whether its index holds every documented column that the query asks for.
+    pub fn is_covered(self, query: &ImageQuery) -> bool {
+        match self {
+            Self::Equalities => {
+                query.sort_key != Column::Name || query.filters.iter().any(|filter| filter.column == Column::Name)
+            }
+            Self::Size | Self::UpdatedAt => true,
+            Self::Property(_) | Self::Visible => false,
+        }
     }
 
     /// The paths that lead to all matches of a query.
@@ -1088,7 +1179,7 @@ fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
             _ => None,
         });
         return match (since, plan, query.sort_key) {
-            (Some(since), Plan::Walk(_), Column::CreatedAt) => {
+            (Some(since), Plan::FirstWalk(_) | Plan::Walk(_), Column::CreatedAt) => {
                 let mut periods = [Period::From(since), Period::Before(since)];
                 if query.sort_dir == Direction::Asc {
                     periods.reverse();
@@ -1313,7 +1404,7 @@ mod tests {
             ("", Scope::Public, "TRUE AND is_public"),
             ("disk_format=raw&status=active", Scope::All, "TRUE AND disk_format = ?"),
             ("disk_format=raw&status=queued", Scope::All, "TRUE AND status = ?"),
-            ("disk_format=raw&size_min=1", Scope::All, "TRUE"),
+            ("disk_format=raw&size_min=1", Scope::All, "TRUE AND disk_format = ?"),
             ("name=a&status=queued&size_min=1", Scope::All, "TRUE AND name = ?"),
         ] {
             let sql = page::<Sqlite>(text, scope, Plan::Walk(1000));
