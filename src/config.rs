@@ -15,10 +15,11 @@ use crate::auth::{Access, Authenticator, Caller, Identity, Tokens};
 use crate::query::Limits;
 use crate::store::{Patience, Target};
 use crate::timestamp::Timestamp;
+use crate::version;
 
 /// Serves the OpenStack Image API v1.1 from a SQL database.
 #[derive(Debug, Parser)]
-#[command(name = "glimpse", version)]
+#[command(name = "glimpse", version = version::FULL)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,

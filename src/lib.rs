@@ -11,7 +11,7 @@
 //! * [`auth`]: who asks, and what that lets them see.
 //! * [`store`]: the only module that knows SQL: schema, seeds, and the pages of a query.
 //! * [`http`]: routes, answers and error bodies.
-//! * [`config`], [`telemetry`], [`server`]: the settings, the log, and the process around it all.
+//! * [`config`], [`telemetry`], [`server`], [`version`]: the settings, the log, the process around it all, and its build.
 //! * [`explain`]: how a list is found, for people.
 //! * [`generate`]: a synthetic catalog of any size.
 
@@ -25,3 +25,4 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;
+pub mod version;

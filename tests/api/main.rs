@@ -21,6 +21,7 @@ mod keystone;
 mod list;
 mod migrations;
 mod model;
+mod program;
 mod properties;
 mod seeds;
 mod settings;
