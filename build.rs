@@ -20,7 +20,7 @@ fn main() {
 
 /// The commit that is checked out, if the root of the repository is here and not further up.
 fn of_repository() -> Option<String> {
-    if git(&["rev-parse", "--show-prefix"])? != "" {
+    if !git(&["rev-parse", "--show-prefix"])?.is_empty() {
         return None;
     }
     let branch = git(&["rev-parse", "--symbolic-full-name", "HEAD"]).unwrap_or_default();

@@ -117,6 +117,10 @@ pub struct Settings {
     #[arg(long, env, default_value = "127.0.0.1:9292", value_parser = address)]
     pub listen: SocketAddr,
 
+    /// Address to serve /metrics on, apart from the API; on LISTEN unless given
+    #[arg(long, env, value_parser = optional_address)]
+    pub metrics_listen: Option<Optional<SocketAddr>>,
+
     /// How callers are told apart
     #[arg(long, env, value_enum, default_value_t = Auth::None)]
     pub auth: Auth,
@@ -251,6 +255,10 @@ fn address(value: &str) -> Result<SocketAddr, &'static str> {
     value.parse().map_err(|_| "an IP address and a port are accepted, such as 127.0.0.1:9292 or [::1]:0")
 }
 
+fn optional_address(value: &str) -> Result<Optional<SocketAddr>, &'static str> {
+    if value.is_empty() { Ok(Optional(None)) } else { address(value).map(|address| Optional(Some(address))) }
+}
+
 fn page_size(value: &str) -> Result<u32, &'static str> {
     let size = value.parse().ok().filter(|size| (1..=10_000).contains(size));
     size.ok_or("a whole number from 1 to 10000 is accepted")
@@ -354,6 +362,10 @@ impl Settings {
 
     pub fn seeds_dir(&self) -> Option<&Path> {
         given(self.seeds_dir.as_ref()).map(PathBuf::as_path)
+    }
+
+    pub fn metrics_listen(&self) -> Option<SocketAddr> {
+        given(self.metrics_listen.as_ref()).copied()
     }
 
     pub fn public_url(&self) -> Option<&str> {

@@ -1,18 +1,19 @@
 //! The process around the API: start, stop, and nothing else.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-
 use tokio::sync::oneshot;
 
 use crate::config::Settings;
-use crate::http::{self, Service};
+use crate::http::{self, Metrics, Service};
 use crate::store::Target;
 
 /// Brings the schema up to date and applies the seeds.
@@ -35,11 +36,13 @@ async fn prepare(target: &Target, settings: &Settings, seeds: Option<&Path>) -> 
 /// A wrong setting, a database that cannot be used, and an address that cannot be had.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let target = settings.target()?;
+    let store = target.clone().open(settings.patience());
     let service = Service {
         access: settings.access()?,
         limits: settings.limits()?,
         public_url: settings.public_url().map(str::to_owned),
-        store: target.clone().open(settings.patience()),
+        metrics: Metrics::new(&store),
+        store,
     };
     if settings.migrate {
         prepare(&target, settings, settings.seeds_dir()).await?;
@@ -49,14 +52,20 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
 
     let service = web::Data::new(service);
-    let shared = service.clone();
+    let apart = settings.metrics_listen().map(|address| serve_metrics(&service, address)).transpose()?;
+    let (shared, has_metrics) = (service.clone(), apart.is_none());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shared.clone())
             .wrap(NormalizePath::new(TrailingSlash::MergeOnly))
             .wrap(from_fn(http::version_by_media_type))
             .wrap(from_fn(http::envelope))
-            .configure(http::configure)
+            .configure(|config| {
+                if has_metrics {
+                    http::configure_metrics(config);
+                }
+                http::configure(config);
+            })
     })
     .disable_signals()
     .shutdown_timeout(settings.shutdown_timeout.as_secs() + 1)
@@ -89,8 +98,32 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         // Only clients that do not take their answers are left.
         _ = is_late => tracing::warn!("stopping with connections open after {longest:?} (SHUTDOWN_TIMEOUT)"),
     }
+    if let Some(apart) = apart {
+        apart.stop(false).await;
+    }
     service.store.give_up();
     // They are all back but for those of requests that were cut off.
     let _ = tokio::time::timeout(Duration::from_secs(1), service.store.close()).await;
     Ok(())
+}
+
+/// Serves the metrics on an address of their own, until the handle stops it.
+fn serve_metrics(service: &web::Data<Service>, address: SocketAddr) -> anyhow::Result<ServerHandle> {
+    let service = service.clone();
+    let app = move || {
+        let app = App::new().app_data(service.clone()).wrap(from_fn(http::envelope));
+        app.configure(http::configure_metrics)
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .disable_signals()
+        .bind(address)
+        .with_context(|| format!("The address {address} (METRICS_LISTEN) cannot be had"))?;
+    for address in server.addrs() {
+        tracing::info!("serving the metrics on http://{address}/metrics");
+    }
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok(handle)
 }

@@ -39,6 +39,7 @@ async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let query = query::parse(request.query_string(), service.limits)?;
     let page = service.store.page(&query, &caller.view(query.is_public), projection).await?;
+    service.metrics.returned(page.images);
     let mut response = HttpResponse::Ok();
     response.insert_header(JSON);
     if let Some(marker) = page.next.filter(|_| !fails_on_links(request)) {

@@ -2,6 +2,7 @@
 
 mod error;
 mod images;
+mod metrics;
 mod versions;
 
 use std::time::Instant;
@@ -17,6 +18,7 @@ use actix_web::{
 use uuid::Uuid;
 
 pub use error::ApiError;
+pub use metrics::Metrics;
 
 use crate::auth::{Access, AuthError, Caller};
 use crate::query::Limits;
@@ -29,6 +31,7 @@ pub struct Service {
     /// Scheme and host of links, where they are not those of the request.
     pub public_url: Option<String>,
     pub store: Store,
+    pub metrics: Metrics,
 }
 
 /// Content type of every JSON body.
@@ -38,9 +41,17 @@ const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/jso
 const VERSIONS: [&str; 3] = ["/v1", "/v1.0", "/v1.1"];
 
 /// What is served without a version, and without a caller.
-const UNVERSIONED: [&str; 4] = ["/", "/versions", "/healthcheck", "/ready"];
+const UNVERSIONED: [&str; 5] = ["/", "/versions", "/healthcheck", "/ready", METRICS];
 
-/// All routes. Under a version everything but its document needs a caller.
+/// Where the metrics are.
+const METRICS: &str = "/metrics";
+
+/// The route of the metrics, and no other.
+pub fn configure_metrics(config: &mut web::ServiceConfig) {
+    config.service(reading(&[METRICS], metrics::show)).default_service(web::to(not_found));
+}
+
+/// All routes but that of the metrics. Under a version everything but its document needs a caller.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(reading(&["/"], versions::choices))
@@ -156,7 +167,8 @@ const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-openst
 /// The longest request line that is looked at, in bytes with its line end, as in the reference.
 const REQUEST_LINE: usize = 8192;
 
-/// Around every request: its id, the length of its first line, and its line in the log.
+/// Around every request: its id, the length of its first line, its line in the log, and its part
+/// in the metrics.
 ///
 /// # Errors
 /// None of its own; the handlers' are answers by then.
@@ -165,6 +177,8 @@ pub async fn envelope(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
+    let service = request.app_data::<web::Data<Service>>().expect("every app has the service").clone();
+    let in_flight = service.metrics.begin();
     let id = request_id(&request);
     let method = request.method().clone();
     let path = request.path().to_owned();
@@ -198,7 +212,9 @@ pub async fn envelope(
     let extensions = response.request().extensions();
     let project = extensions.get::<Caller>().and_then(Caller::project);
     let status = response.status().as_u16();
-    let duration_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let elapsed = started.elapsed();
+    in_flight.answered(response.request(), status, elapsed);
+    let duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
     tracing::info!(%method, path, status, duration_ms, request_id = id, project, "{method} {path} {status}");
     drop(extensions);
     Ok(response)

@@ -1,10 +1,12 @@
 //! The catalog in SQLite or PostgreSQL. Only this module knows SQL.
 //!
-//! `sql` compiles queries, `migrate` brings schema and seeds in, `bulk` many images at once; this file runs what they make.
+//! `sql` compiles queries, `migrate` brings schema and seeds in, `bulk` many images at once,
+//! `measure` counts; this file runs what they make.
 //! The page of a query is one row with one text: the documents that the database itself keeps
 //! ready, joined.
 
 mod bulk;
+mod measure;
 mod migrate;
 mod plan;
 mod pool;
@@ -17,6 +19,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure};
+use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
@@ -26,6 +29,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use bulk::{Filled, Image, Member, Present, Step};
+use measure::{Kind, Measures, Watched};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
 use pool::Pool;
@@ -75,6 +79,8 @@ fn is_passing(code: &str) -> bool {
 pub struct Page {
     /// `{"images":[...]}`, compact UTF-8 JSON.
     pub json: String,
+    /// How many images that are.
+    pub images: u64,
     /// The last image of the page, if more follow it.
     pub next: Option<Uuid>,
 }
@@ -97,13 +103,14 @@ impl Page {
         let mut json = String::with_capacity(joined.len() + 16);
         json.push_str("{\"images\":[");
         let mut documents = joined.lines();
-        let mut last = "";
-        for (index, document) in documents.by_ref().take(limit).enumerate() {
-            if index > 0 {
+        let (mut last, mut images) = ("", 0);
+        for document in documents.by_ref().take(limit) {
+            if images > 0 {
                 json.push(',');
             }
             json.push_str(document);
             last = document;
+            images += 1;
         }
         json.push_str("]}");
         let next = match documents.next() {
@@ -114,7 +121,7 @@ impl Page {
             }
             _ => None,
         };
-        Ok(Self { json, next })
+        Ok(Self { json, images, next })
     }
 }
 
@@ -285,7 +292,7 @@ impl Target {
                 Connections::Postgres(Pool::new(options.options(settings), connections, patience.acquire))
             }
         };
-        Store { pool, patience, closing: watch::Sender::new(false) }
+        Store { pool, patience, measures: Measures::new(), closing: watch::Sender::new(false) }
     }
 }
 
@@ -306,14 +313,19 @@ enum Connections {
 }
 
 /// Runs one body on a connection of either engine; in the body the type named after the
-/// connection is the engine. Gives up when the query's time is over or the store is closing.
+/// connection is the engine, and `time` takes the time of what the body says that it is. Gives up
+/// when the query's time is over or the store is closing.
 macro_rules! with_connection {
-    ($store:ident, |$connection:ident: $engine:ident| $body:expr) => {
+    ($store:ident, |$connection:ident: $engine:ident, $time:ident| $body:expr) => {
         match &$store.pool {
             Connections::Sqlite(pool) => {
                 type $engine = Sqlite;
                 let work = async {
-                    let mut held = pool.acquire().await?;
+                    let started = Instant::now();
+                    let taken = pool.acquire().await;
+                    $store.measures.waited(started);
+                    let mut held = taken?;
+                    let mut $time = $store.measures.query();
                     let $connection = held.begin($store.patience.query);
                     let outcome = async { $body }.await;
                     held.ended(&outcome);
@@ -324,7 +336,11 @@ macro_rules! with_connection {
             Connections::Postgres(pool) => {
                 type $engine = Postgres;
                 let work = async {
-                    let mut held = pool.acquire().await?;
+                    let started = Instant::now();
+                    let taken = pool.acquire().await;
+                    $store.measures.waited(started);
+                    let mut held = taken?;
+                    let mut $time = $store.measures.query();
                     let $connection = held.begin($store.patience.query);
                     let outcome = within($store.patience.query, async { $body }).await;
                     held.ended(&outcome);
@@ -340,6 +356,7 @@ macro_rules! with_connection {
 pub struct Store {
     pool: Connections,
     patience: Patience,
+    measures: Measures,
     closing: watch::Sender<bool>,
 }
 
@@ -350,9 +367,16 @@ impl Store {
     /// [`StoreError::MarkerNotFound`] for a marker that the caller may not name, and what the
     /// database says.
     pub async fn page(&self, query: &ImageQuery, view: &View, projection: Projection) -> Result<Page, StoreError> {
-        with_connection!(self, |connection: Engine| {
+        with_connection!(self, |connection: Engine, time| {
             let mut search = Search::<Engine>::new(connection);
-            let found = search.page(&Compiled { query, view }, projection, self.patience.walk).await?;
+            let found = search.page(&Compiled { query, view }, projection, self.patience.walk).await;
+            match &found {
+                Ok(found) => time.is(found.choice.plan),
+                // Its first statement tells.
+                Err(StoreError::MarkerNotFound(_)) => time.is(Kind::Walk),
+                Err(_) => {}
+            }
+            let found = found?;
             Page::new(Engine::documents(&found.row)?, query.limit)
         })
     }
@@ -362,7 +386,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn image(&self, id: Uuid, view: &View) -> Result<Option<String>, StoreError> {
-        with_connection!(self, |connection: Engine| {
+        with_connection!(self, |connection: Engine, time| {
+            time.is(Kind::Image);
             let mut sql = Sql::<Engine>::new("");
             sql::push_image(&mut sql, id, view);
             let rows = Engine::fetch(connection, sql).await?;
@@ -376,7 +401,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn members(&self, id: Uuid, view: &View) -> Result<String, StoreError> {
-        with_connection!(self, |connection: Engine| {
+        with_connection!(self, |connection: Engine, time| {
+            time.is(Kind::Members);
             let mut sql = Sql::<Engine>::new("");
             sql::push_members(&mut sql, id, view);
             let rows = Engine::fetch(connection, sql).await?;
@@ -390,7 +416,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn shared(&self, project: &str, view: &View) -> Result<String, StoreError> {
-        with_connection!(self, |connection: Engine| {
+        with_connection!(self, |connection: Engine, time| {
+            time.is(Kind::Shared);
             let mut sql = Sql::<Engine>::new("");
             sql::push_shared(&mut sql, project, view);
             let rows = Engine::fetch(connection, sql).await?;
@@ -404,7 +431,8 @@ impl Store {
     /// # Errors
     /// Where it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        with_connection!(self, |connection: Engine| {
+        with_connection!(self, |connection: Engine, time| {
+            time.is(Kind::Ready);
             Engine::fetch(connection, Sql::new("SELECT 1")).await?;
             Ok(())
         })
@@ -416,12 +444,22 @@ impl Store {
     /// # Errors
     /// As [`Store::page`].
     pub async fn explain(&self, query: &ImageQuery, view: &View) -> Result<Explained, StoreError> {
-        with_connection!(self, |connection: Engine| {
+        with_connection!(self, |connection: Engine, time| {
             let mut search = Search::<Engine>::traced(connection);
             let found = search.page(&Compiled { query, view }, Projection::Detail, self.patience.walk).await?;
+            time.is(found.choice.plan);
             let page = Page::new(Engine::documents(&found.row)?, query.limit)?;
             Ok(Explained { choice: found.choice, page, statements: search.into_trace(), unit: Engine::WORK })
         })
+    }
+
+    /// Shows in `registry` what the store measures of itself.
+    pub fn register(&self, registry: &mut Registry) {
+        self.measures.register(registry);
+        match &self.pool {
+            Connections::Sqlite(pool) => registry.register_collector(Box::new(Watched(pool.status()))),
+            Connections::Postgres(pool) => registry.register_collector(Box::new(Watched(pool.status()))),
+        }
     }
 
     /// Ends all work that still runs, each with [`StoreError::Unavailable`].

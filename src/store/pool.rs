@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use deadpool::Status;
 use deadpool::managed::{self, Manager, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -120,12 +121,18 @@ pub struct Pool<C: Kept> {
     acquire: Duration,
 }
 
-impl<C: Kept> Pool<C> {
+impl<C: Kept + 'static> Pool<C> {
     /// A pool of up to `size` connections, which are opened when they are needed.
     pub fn new(options: C::Options, size: u32, acquire: Duration) -> Self {
         let size = usize::try_from(size).expect("a pool fits in memory");
         let pool = managed::Pool::builder(Opener(options)).max_size(size);
         Self { connections: pool.build().expect("a pool without time-outs needs no runtime"), acquire }
+    }
+
+    /// Tells how many connections there are, whenever it is called.
+    pub fn status(&self) -> impl Fn() -> Status + Send + Sync + 'static {
+        let connections = self.connections.clone();
+        move || connections.status()
     }
 
     /// Takes a connection.

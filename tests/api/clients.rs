@@ -85,7 +85,7 @@ fn start(engine: Engine, project: &str) -> Start {
     start
 }
 
-fn python(script: &str) -> Command {
+pub fn python(script: &str) -> Command {
     let mut command = Command::new(needed(CLIENTS));
     command.arg("-W").arg("ignore").arg(format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR")));
     command.env_clear().env("HOME", "/nonexistent").env("LC_ALL", "C.UTF-8");
@@ -93,7 +93,7 @@ fn python(script: &str) -> Command {
 }
 
 #[track_caller]
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
     out.trim().to_owned()

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use glimpse::config;
 use glimpse::query::PARAMETERS;
 
+use crate::support::{Engine, Start};
+
 const README: &str = include_str!("../../README.md");
+const OPERATING: &str = include_str!("../../docs/operating.md");
 const ENV_EXAMPLE: &str = include_str!("../../.env.example");
 
 /// The rows of the README's tables, as cells.
@@ -73,5 +76,21 @@ fn the_readme_tells_every_difference() {
     let rows = rows();
     for number in 1..=20 {
         assert!(rows.iter().any(|row| row[0] == format!("D{number}")), "D{number}");
+    }
+}
+
+#[test]
+fn the_page_for_operators_tells_every_metric_and_plan() {
+    let server = Start::new(Engine::Sqlite).serve();
+    server.get("/v1.1/images/detail");
+    let text = server.get("/metrics").body;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let types: Vec<(&str, &str)> = types.collect();
+    assert!(types.len() >= 10, "{types:?}");
+    for (name, kind) in types {
+        assert!(OPERATING.contains(&format!("| `{name}` | {kind} |")), "{name}, a {kind}");
+    }
+    for plan in text.lines().filter_map(|line| line.split_once("_count{plan=\"")?.1.split('"').next()) {
+        assert!(OPERATING.contains(&format!("`{plan}`")), "{plan}");
     }
 }

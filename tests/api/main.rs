@@ -19,6 +19,7 @@ mod generate;
 mod indexes;
 mod keystone;
 mod list;
+mod metrics;
 mod migrations;
 mod model;
 mod program;
