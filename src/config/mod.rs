@@ -1,14 +1,19 @@
 //! The settings: flags, each with an environment variable, which a file `.env` may hold.
 
-use std::io::ErrorKind;
+mod values;
+mod variables;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actix_web::http::Uri;
 use anyhow::{bail, ensure};
-use chrono::{Datelike as _, NaiveDateTime};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use values::{
+    Optional, address, connections, duration, given, optional_address, optional_page_size, optional_path, page_size,
+    public_url, until,
+};
 
 use crate::auth::keystone::{self, Account, Keystone};
 use crate::auth::{Access, Authenticator, Caller, Identity, Tokens};
@@ -64,11 +69,6 @@ pub struct Generate {
     /// Delete the images that are there already
     #[arg(long)]
     pub replace: bool,
-}
-
-fn until(value: &str) -> Result<Timestamp, &'static str> {
-    let time = Timestamp::parse(value).filter(|time| NaiveDateTime::from(*time).year() > 10);
-    time.ok_or("a time in the years 11 to 9999 is accepted, such as 2026-01-01 or 2026-01-01T12:00:00Z")
 }
 
 /// A list and who asks for it.
@@ -226,15 +226,6 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
-/// A setting whose variable may be there and empty, which is as if it were not.
-#[derive(Clone, Debug)]
-pub struct Optional<T>(Option<T>);
-
-/// The value of a setting that may be absent or empty.
-fn given<T>(setting: Option<&Optional<T>>) -> Option<&T> {
-    setting.and_then(|Optional(value)| value.as_ref())
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Auth {
     /// No token is asked for
@@ -251,59 +242,6 @@ pub enum LogFormat {
     Json,
 }
 
-fn address(value: &str) -> Result<SocketAddr, &'static str> {
-    value.parse().map_err(|_| "an IP address and a port are accepted, such as 127.0.0.1:9292 or [::1]:0")
-}
-
-fn optional_address(value: &str) -> Result<Optional<SocketAddr>, &'static str> {
-    if value.is_empty() { Ok(Optional(None)) } else { address(value).map(|address| Optional(Some(address))) }
-}
-
-fn page_size(value: &str) -> Result<u32, &'static str> {
-    let size = value.parse().ok().filter(|size| (1..=10_000).contains(size));
-    size.ok_or("a whole number from 1 to 10000 is accepted")
-}
-
-fn optional_page_size(value: &str) -> Result<Optional<u32>, &'static str> {
-    if value.is_empty() { Ok(Optional(None)) } else { page_size(value).map(|size| Optional(Some(size))) }
-}
-
-fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
-    if value.is_empty() {
-        return Ok(Optional(None));
-    }
-    let count = value.parse().ok().filter(|count| (1..=1000).contains(count));
-    count.map(|count| Optional(Some(count))).ok_or("a whole number from 1 to 1000 is accepted")
-}
-
-fn duration(value: &str) -> Result<Duration, &'static str> {
-    // PostgreSQL takes whole milliseconds, and 0 for no limit.
-    let accepted = Duration::from_millis(1)..=Duration::from_hours(24);
-    let duration = humantime::parse_duration(value).ok().filter(|duration| accepted.contains(duration));
-    duration.ok_or("a duration from 1ms to 1day is accepted, such as 5s, 200ms or 1m")
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
-fn optional_path(value: &str) -> Result<Optional<PathBuf>, &'static str> {
-    Ok(Optional((!value.is_empty()).then(|| PathBuf::from(value))))
-}
-
-fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
-    const ACCEPTED: &str = "http:// or https:// and a host are accepted, such as https://images.example.org";
-    if value.is_empty() {
-        return Ok(Optional(None));
-    }
-    let uri: Uri = value.parse().map_err(|_| ACCEPTED)?;
-    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-    let host = uri.authority().map(actix_web::http::uri::Authority::as_str).filter(|host| !host.contains('@'));
-    match host {
-        Some(host) if is_web && uri.path() == "/" && uri.query().is_none() => {
-            Ok(Optional(Some(format!("{}://{host}", uri.scheme_str().unwrap_or_default()))))
-        }
-        _ => Err(ACCEPTED),
-    }
-}
-
 /// The command line as clap knows it; every flag may stand before or after the subcommand.
 pub fn command() -> clap::Command {
     Cli::command().mut_args(|argument| argument.global(true))
@@ -318,27 +256,9 @@ impl Cli {
     /// # Errors
     /// A `.env` that cannot be read.
     pub fn read() -> anyhow::Result<Self> {
-        match std::fs::read_to_string(".env") {
-            Ok(text) => read_variables(&text)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => bail!("The file .env cannot be read: {error}."),
-        }
+        variables::read()?;
         let matches = command().get_matches();
         Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
-    }
-}
-
-/// Takes the variables of a `.env` that the environment does not have.
-fn read_variables(text: &str) -> anyhow::Result<()> {
-    ensure!(!text.contains('\0'), "The file .env cannot be read: it contains a NUL character.");
-    match dotenvy::from_read(text.as_bytes()) {
-        Ok(()) => Ok(()),
-        // The line itself is not shown: it may hold a secret.
-        Err(dotenvy::Error::LineParse(line, _)) => {
-            let number = text.lines().position(|candidate| candidate.contains(line.trim())).unwrap_or(0) + 1;
-            bail!("The file .env cannot be read: line {number} is not of the form VARIABLE=value.");
-        }
-        Err(error) => bail!("The file .env cannot be read: {error}."),
     }
 }
 

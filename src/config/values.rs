@@ -1,0 +1,77 @@
+//! The values that a setting takes, and what is said of those that it does not.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::http::Uri;
+use chrono::{Datelike as _, NaiveDateTime};
+
+use crate::timestamp::Timestamp;
+
+/// A setting whose variable may be there and empty, which is as if it were not.
+#[derive(Clone, Debug)]
+pub struct Optional<T>(Option<T>);
+
+/// The value of a setting that may be absent or empty.
+pub fn given<T>(setting: Option<&Optional<T>>) -> Option<&T> {
+    setting.and_then(|Optional(value)| value.as_ref())
+}
+
+pub fn address(value: &str) -> Result<SocketAddr, &'static str> {
+    value.parse().map_err(|_| "an IP address and a port are accepted, such as 127.0.0.1:9292 or [::1]:0")
+}
+
+pub fn optional_address(value: &str) -> Result<Optional<SocketAddr>, &'static str> {
+    if value.is_empty() { Ok(Optional(None)) } else { address(value).map(|address| Optional(Some(address))) }
+}
+
+pub fn page_size(value: &str) -> Result<u32, &'static str> {
+    let size = value.parse().ok().filter(|size| (1..=10_000).contains(size));
+    size.ok_or("a whole number from 1 to 10000 is accepted")
+}
+
+pub fn optional_page_size(value: &str) -> Result<Optional<u32>, &'static str> {
+    if value.is_empty() { Ok(Optional(None)) } else { page_size(value).map(|size| Optional(Some(size))) }
+}
+
+pub fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
+    if value.is_empty() {
+        return Ok(Optional(None));
+    }
+    let count = value.parse().ok().filter(|count| (1..=1000).contains(count));
+    count.map(|count| Optional(Some(count))).ok_or("a whole number from 1 to 1000 is accepted")
+}
+
+pub fn duration(value: &str) -> Result<Duration, &'static str> {
+    // PostgreSQL takes whole milliseconds, and 0 for no limit.
+    let accepted = Duration::from_millis(1)..=Duration::from_hours(24);
+    let duration = humantime::parse_duration(value).ok().filter(|duration| accepted.contains(duration));
+    duration.ok_or("a duration from 1ms to 1day is accepted, such as 5s, 200ms or 1m")
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
+pub fn optional_path(value: &str) -> Result<Optional<PathBuf>, &'static str> {
+    Ok(Optional((!value.is_empty()).then(|| PathBuf::from(value))))
+}
+
+pub fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
+    const ACCEPTED: &str = "http:// or https:// and a host are accepted, such as https://images.example.org";
+    if value.is_empty() {
+        return Ok(Optional(None));
+    }
+    let uri: Uri = value.parse().map_err(|_| ACCEPTED)?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let host = uri.authority().map(actix_web::http::uri::Authority::as_str).filter(|host| !host.contains('@'));
+    match host {
+        Some(host) if is_web && uri.path() == "/" && uri.query().is_none() => {
+            Ok(Optional(Some(format!("{}://{host}", uri.scheme_str().unwrap_or_default()))))
+        }
+        _ => Err(ACCEPTED),
+    }
+}
+
+pub fn until(value: &str) -> Result<Timestamp, &'static str> {
+    let time = Timestamp::parse(value).filter(|time| NaiveDateTime::from(*time).year() > 10);
+    time.ok_or("a time in the years 11 to 9999 is accepted, such as 2026-01-01 or 2026-01-01T12:00:00Z")
+}
