@@ -1,9 +1,11 @@
 //! The program: reads the settings, then does what the command says.
 
+use std::io::ErrorKind::BrokenPipe;
+use std::io::stdout;
 use std::process::ExitCode;
 
-use glimpse::config::{Cli, Command};
-use glimpse::{explain, generate, server, telemetry};
+use glimpse::config::{Cli, Command, Unknown};
+use glimpse::{config, explain, generate, server, telemetry};
 
 fn main() -> ExitCode {
     match run() {
@@ -16,13 +18,22 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let Cli { command, settings } = Cli::read()?;
+    let Cli { command, settings, given, unknown } = Cli::read()?;
     telemetry::start(&settings.rust_log, settings.log_format)?;
+    for Unknown { name, meant } in unknown {
+        let hint = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
+        tracing::warn!("the file .env sets {name}, which is no setting{hint}");
+    }
     actix_web::rt::System::new().block_on(async {
         match command.unwrap_or(Command::Serve) {
             Command::Serve => server::serve(&settings).await?,
             Command::Migrate => server::migrate(&settings).await?,
             Command::Explain(asked) => explain::explain(&asked, &settings).await?,
+            Command::Config => {
+                let printed = config::print(&given, stdout().lock());
+                printed.or_else(|error| if error.kind() == BrokenPipe { Ok(()) } else { Err(error) })?;
+                settings.check()?;
+            }
             Command::Generate(asked) => return generate::generate(asked, &settings).await,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The settings: flags, each with an environment variable, which a file `.env` may hold.
 
+mod origin;
 mod values;
 mod variables;
 
@@ -14,6 +15,9 @@ use values::{
     Optional, address, connections, duration, given, optional_address, optional_page_size, optional_path, page_size,
     public_url, until,
 };
+
+pub use origin::{Given, print};
+pub use variables::Unknown;
 
 use crate::auth::keystone::{self, Account, Keystone};
 use crate::auth::{Access, Authenticator, Caller, Identity, Tokens};
@@ -30,6 +34,12 @@ pub struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub settings: Settings,
+    /// The same as they were given.
+    #[arg(skip)]
+    pub given: Vec<Given>,
+    /// What stands in `.env` to no effect.
+    #[arg(skip)]
+    pub unknown: Vec<Unknown>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -45,6 +55,10 @@ pub enum Command {
     /// The same seed, count and time give the same images on SQLite and PostgreSQL. The schema is
     /// brought up to date first, as by `glimpse migrate`; seeds are not applied.
     Generate(Generate),
+    /// Print every setting: its variable, where its value comes from, and that value, without secrets.
+    ///
+    /// Fails where `glimpse serve` would refuse them before it looks at the database.
+    Config,
 }
 
 /// A synthetic catalog.
@@ -256,13 +270,28 @@ impl Cli {
     /// # Errors
     /// A `.env` that cannot be read.
     pub fn read() -> anyhow::Result<Self> {
-        variables::read()?;
-        let matches = command().get_matches();
-        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+        let variables = variables::read()?;
+        let command = command();
+        let matches = command.clone().get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.given = origin::all(&command, &matches, &variables);
+        cli.unknown = variables.unknown(&cli.given.iter().map(|given| given.variable.as_str()).collect::<Vec<_>>());
+        Ok(cli)
     }
 }
 
 impl Settings {
+    /// Looks for what the start would refuse, as far as the settings alone tell.
+    ///
+    /// # Errors
+    /// Those of [`Settings::target`], [`Settings::limits`] and [`Settings::access`].
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.target()?;
+        self.limits()?;
+        self.access()?;
+        Ok(())
+    }
+
     /// Where the catalog lies.
     ///
     /// # Errors

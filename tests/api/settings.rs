@@ -152,3 +152,65 @@ fn flags_go_before_variables_on_either_side_of_the_subcommand() {
     let start = Start::new(Engine::Sqlite).argument("--seeds=/nowhere").argument("migrate");
     assert!(start.refusal().contains("/nowhere"));
 }
+
+/// The lines of `glimpse config`, as variable, origin and value.
+fn told(start: &Start) -> Vec<(String, String, String)> {
+    let output = start.output();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("it is UTF-8");
+    let lines = text.lines().map(|line| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let mut next = || words.next().unwrap_or_default();
+        (next(), next(), next())
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_setting_is_told_with_its_value_and_origin() {
+    let start = Start::new(Engine::Sqlite).argument("config").argument("--max-limit=50").argument("--migrate");
+    let start = start.set("DATABASE_URL", "postgres://user:hidden@host/db").set("KEYSTONE_PASSWORD", "hidden");
+    fs::write(start.database.folder.path().join(".env"), "MAX_LIMIT=7\nQUERY_TIMEOUT=9s\nLISTEN=127.0.0.1:1\n")
+        .expect("written");
+    let told = told(&start);
+    for (variable, origin, value) in [
+        ("DATABASE_URL", "environment", "postgres://user:***@host/db"),
+        ("KEYSTONE_PASSWORD", "environment", "***"),
+        ("LISTEN", "environment", "127.0.0.1:0"),
+        ("MAX_LIMIT", "flag", "50"),
+        ("MIGRATE", "flag", "true"),
+        ("QUERY_TIMEOUT", ".env", "9s"),
+        ("ACQUIRE_TIMEOUT", "default", "2s"),
+        ("SEEDS_DIR", "default", ""),
+    ] {
+        let expected = (variable.to_owned(), origin.to_owned(), value.to_owned());
+        assert!(told.contains(&expected), "{expected:?}: {told:?}");
+    }
+    let command = glimpse::config::command();
+    let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+    let variables: Vec<String> = variables.map(|variable| variable.to_string_lossy().into_owned()).collect();
+    assert_eq!(told.iter().map(|(variable, ..)| variable.clone()).collect::<Vec<_>>(), variables);
+}
+
+#[test]
+fn settings_that_a_start_would_refuse_are_told_all_the_same() {
+    let start = Start::new(Engine::Sqlite).argument("config").set("LISTEN", "0.0.0.0:80");
+    let output = start.output();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(out.contains("0.0.0.0:80") && err.contains("ALLOW_UNAUTHENTICATED"), "{out}{err}");
+}
+
+#[test]
+fn the_start_warns_of_what_is_no_setting() {
+    let start = Start::new(Engine::Sqlite).seed("1_a.sql", image(1).insert());
+    let env = "MAX_LIMT=7\nAN_OTHER=hidden\nPGUSER=hidden\nPOSTGRES_PASSWORD=hidden\nMAX_LIMIT=9\n";
+    fs::write(start.database.folder.path().join(".env"), env).expect("written");
+    let server = start.serve();
+    let log = server.log();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 2, "{log}");
+    assert!(warnings[0].contains(".env sets MAX_LIMT,") && warnings[0].ends_with("; MAX_LIMIT may be meant"), "{log}");
+    assert!(warnings[1].ends_with(".env sets AN_OTHER, which is no setting"), "{log}");
+    assert!(!log.contains("hidden"), "{log}");
+}
