@@ -1,6 +1,7 @@
 //! The settings: flags, each with an environment variable, which a file `.env` may hold.
 
 mod origin;
+mod secrets;
 mod values;
 mod variables;
 
@@ -127,6 +128,10 @@ pub struct Settings {
     #[arg(long, env, hide_env_values = true, default_value = "sqlite://glimpse.db")]
     pub database_url: String,
 
+    /// A file that holds DATABASE_URL, as container platforms hand secrets over
+    #[arg(long, env, value_parser = optional_path)]
+    pub database_url_file: Option<Optional<PathBuf>>,
+
     /// Address to serve on; port 0 takes a free one
     #[arg(long, env, default_value = "127.0.0.1:9292", value_parser = address)]
     pub listen: SocketAddr,
@@ -158,6 +163,10 @@ pub struct Settings {
     /// With AUTH=keystone: the password of the service's own account
     #[arg(long, env, hide_env_values = true, default_value = "")]
     pub keystone_password: String,
+
+    /// A file that holds KEYSTONE_PASSWORD
+    #[arg(long, env, value_parser = optional_path)]
+    pub keystone_password_file: Option<Optional<PathBuf>>,
 
     /// With AUTH=keystone: the project of the service's own account, in which it may validate tokens
     #[arg(long, env, default_value = "")]
@@ -262,19 +271,21 @@ pub fn command() -> clap::Command {
 }
 
 impl Cli {
-    /// Reads `.env` in the working folder, then environment and command line, which go before it.
+    /// Reads `.env` in the working folder, then environment and command line, which go before it,
+    /// then the files of secrets.
     ///
     /// Ends the process with status 2 and a message that names the variable, its value and what
     /// is accepted, or with status 0 after `--help` and `--version`.
     ///
     /// # Errors
-    /// A `.env` that cannot be read.
+    /// A `.env`, or the file of a secret, that cannot be read; a secret that is given twice.
     pub fn read() -> anyhow::Result<Self> {
         let variables = variables::read()?;
         let command = command();
         let matches = command.clone().get_matches();
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         cli.given = origin::all(&command, &matches, &variables);
+        secrets::read(&mut cli.settings, &mut cli.given)?;
         cli.unknown = variables.unknown(&cli.given.iter().map(|given| given.variable.as_str()).collect::<Vec<_>>());
         Ok(cli)
     }

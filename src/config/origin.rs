@@ -20,6 +20,8 @@ pub enum Origin {
     Environment,
     /// The file `.env`.
     Variables,
+    /// The file that the variable with `_FILE` behind it names.
+    File,
     #[default]
     Default,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Origin {
             Self::Flag => "flag",
             Self::Environment => "environment",
             Self::Variables => ".env",
+            Self::File => "file",
             Self::Default => "default",
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Engine, Start, get, image, on_both_engines};
+use crate::support::{Engine, FakeKeystone, Start, get, image, on_both_engines};
 
 #[test]
 fn a_wrong_value_is_named_with_what_is_accepted() {
@@ -213,4 +213,74 @@ fn the_start_warns_of_what_is_no_setting() {
     assert!(warnings[0].contains(".env sets MAX_LIMT,") && warnings[0].ends_with("; MAX_LIMIT may be meant"), "{log}");
     assert!(warnings[1].ends_with(".env sets AN_OTHER, which is no setting"), "{log}");
     assert!(!log.contains("hidden"), "{log}");
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let keystone = FakeKeystone::start();
+    keystone.know("t", "p", "member", 600);
+    // The end of the line does not count; anything else is a part of the password.
+    for (text, status) in [
+        ("glance-pass", 200),
+        ("glance-pass\n", 200),
+        ("glance-pass\r\n", 200),
+        ("glance-pass\n\n", 503),
+        (" glance-pass", 503),
+    ] {
+        let start = Start::new(Engine::Sqlite);
+        let folder = start.database.folder.path();
+        fs::write(folder.join("password"), text).expect("written");
+        fs::write(folder.join("url"), format!("{}\n", start.database.url)).expect("written");
+        let start = start.set("DATABASE_URL", "").set("DATABASE_URL_FILE", "url").set("AUTH", "keystone");
+        let start = start.set("KEYSTONE_URL", &keystone.url).set("KEYSTONE_USERNAME", "glance");
+        let start = start.set("KEYSTONE_PROJECT", "service").argument("--keystone-password-file=password");
+        let server = start.serve();
+        assert_eq!(server.send(&get("/v1.1/images/detail").token("t")).status, status, "{text:?}");
+    }
+}
+
+#[test]
+fn the_file_of_a_secret_is_told_but_not_what_it_holds() {
+    let start = Start::new(Engine::Sqlite).argument("config").set("DATABASE_URL", "").set("DATABASE_URL_FILE", "url");
+    let start = start.set("KEYSTONE_PASSWORD_FILE", "password");
+    fs::write(start.database.folder.path().join("url"), "postgres://user:hidden@host/db\n").expect("written");
+    fs::write(start.database.folder.path().join("password"), "hidden\n").expect("written");
+    let told = told(&start);
+    for (variable, origin, value) in [
+        ("DATABASE_URL", "file", "postgres://user:***@host/db"),
+        ("DATABASE_URL_FILE", "environment", "url"),
+        ("KEYSTONE_PASSWORD", "file", "***"),
+        ("KEYSTONE_PASSWORD_FILE", "environment", "password"),
+    ] {
+        let expected = (variable.to_owned(), origin.to_owned(), value.to_owned());
+        assert!(told.contains(&expected), "{expected:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_had_stops_the_start_in_one_line() {
+    let folder = |start: Start| {
+        let folder = start.database.folder.path();
+        fs::write(folder.join("good"), "hidden").expect("written");
+        fs::write(folder.join("empty"), "\n").expect("written");
+        fs::write(folder.join("bytes"), b"hidden\xff").expect("written");
+        start
+    };
+    for (variable, path, said) in [
+        ("DATABASE_URL", "good", "DATABASE_URL (environment) and DATABASE_URL_FILE are both given"),
+        ("KEYSTONE_PASSWORD", "good", "KEYSTONE_PASSWORD (environment) and KEYSTONE_PASSWORD_FILE are both given"),
+        ("", "missing", "The file missing (DATABASE_URL_FILE) cannot be read: No such file"),
+        ("", ".", "The file . (DATABASE_URL_FILE) cannot be read: Is a directory"),
+        ("", "empty", "The file empty (DATABASE_URL_FILE) is empty"),
+        ("", "bytes", "The file bytes (DATABASE_URL_FILE) is no UTF-8"),
+    ] {
+        let start = folder(Start::new(Engine::Sqlite));
+        let start = match variable {
+            "" => start.set("DATABASE_URL", "").set("DATABASE_URL_FILE", path),
+            variable => start.set(variable, "hidden").set(&format!("{variable}_FILE"), path),
+        };
+        let message = start.refusal();
+        assert!(message.contains(said), "{said}: {message}");
+        assert!(message.lines().count() == 1 && !message.contains("hidden"), "{message}");
+    }
 }
