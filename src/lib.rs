@@ -14,12 +14,16 @@
 //! * [`config`], [`telemetry`], [`server`], [`version`]: the settings, the log, the process around it all, and its build.
 //! * [`explain`]: how a list is found, for people.
 //! * [`generate`]: a synthetic catalog of any size.
+//! * [`health`]: whether the server lives, for a container's health check.
+//! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
 
 pub mod auth;
 pub mod config;
 pub mod explain;
 pub mod generate;
+pub mod health;
 pub mod http;
+pub mod outgoing;
 pub mod query;
 pub mod server;
 pub mod store;

@@ -5,7 +5,7 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use glimpse::config::{Cli, Command, Unknown};
-use glimpse::{config, explain, generate, server, telemetry};
+use glimpse::{config, explain, generate, health, server, telemetry};
 
 fn main() -> ExitCode {
     match run() {
@@ -20,15 +20,19 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let Cli { command, settings, given, unknown } = Cli::read()?;
     telemetry::start(&settings.rust_log, settings.log_format)?;
+    let command = command.unwrap_or(Command::Serve);
+    // A health check runs every few seconds, and would fill the log with them.
+    let unknown = if matches!(command, Command::Health(_)) { Vec::new() } else { unknown };
     for Unknown { name, meant } in unknown {
         let hint = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
         tracing::warn!("the file .env sets {name}, which is no setting{hint}");
     }
     actix_web::rt::System::new().block_on(async {
-        match command.unwrap_or(Command::Serve) {
+        match command {
             Command::Serve => server::serve(&settings).await?,
             Command::Migrate => server::migrate(&settings).await?,
             Command::Explain(asked) => explain::explain(&asked, &settings).await?,
+            Command::Health(asked) => health::health(&asked, &settings).await?,
             Command::Config => {
                 let printed = config::print(&given, stdout().lock());
                 printed.or_else(|error| if error.kind() == BrokenPipe { Ok(()) } else { Err(error) })?;

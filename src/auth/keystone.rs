@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::{AuthError, Identity};
+use crate::outgoing;
 
 /// The most tokens whose answers are kept; those used least recently go first.
 const KEPT: u64 = 10_000;
@@ -193,13 +194,7 @@ impl Keystone {
     /// # Errors
     /// Where `ca_file` (`KEYSTONE_CA_FILE`) holds no certificates in PEM.
     pub fn new(account: Account, ca_file: Option<&Path>) -> anyhow::Result<Self> {
-        // Fails only where one is installed already, which then serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // Passwords and tokens go to Keystone alone, not through what HTTP_PROXY may name.
-        let mut client = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("glimpse/", env!("CARGO_PKG_VERSION")));
+        let mut client = outgoing::client();
         if let Some(path) = ca_file {
             let name = || format!("The file {} (KEYSTONE_CA_FILE)", path.display());
             let pem = fs::read(path).with_context(|| format!("{} cannot be read", name()))?;

@@ -60,6 +60,23 @@ pub enum Command {
     ///
     /// Fails where `glimpse serve` would refuse them before it looks at the database.
     Config,
+    /// Ask the server at LISTEN whether it lives; the exit status is 0 where it does, else 1.
+    ///
+    /// For the health check of a container, with the server's own settings. Where LISTEN is every
+    /// address, the loopback one is asked.
+    Health(Health),
+}
+
+/// What is asked of the server.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Health {
+    /// Ask also whether its database answers
+    #[arg(long)]
+    pub ready: bool,
+
+    /// The longest wait for the answer
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 /// A synthetic catalog.

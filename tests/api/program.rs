@@ -1,11 +1,12 @@
 //! The program itself, apart from what it serves.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use glimpse::version;
 
-use crate::support::{Engine, Start};
+use crate::support::{Engine, Start, image, on_both_engines};
 
 /// What the program prints, which must have ended well.
 fn printed(arguments: &[&str]) -> String {
@@ -30,4 +31,53 @@ fn the_version_tells_the_commit_where_there_is_one() {
     } else {
         assert!(shown == format!("glimpse {version}\n") || shown.contains(" ("), "{shown}");
     }
+}
+
+/// How `glimpse health` ends, and what it says.
+fn health(start: &Start) -> (Option<i32>, String) {
+    let output = start.output();
+    (output.status.code(), String::from_utf8(output.stderr).expect("messages are UTF-8"))
+}
+
+fn ask(listen: &str, arguments: &[&str]) -> Start {
+    let start = Start::new(Engine::Sqlite).set("LISTEN", listen).set("AUTH", "none");
+    arguments.iter().fold(start.argument("health"), |start, argument| start.argument(argument))
+}
+
+fn health_follows_the_server_and_its_database(engine: Engine) {
+    let mut server = Start::new(engine).seed("1_a.sql", image(1).insert()).serve();
+    let address = server.address.clone();
+    let port = address.rsplit_once(':').expect("a port").1;
+    for listen in [address.clone(), format!("0.0.0.0:{port}")] {
+        for arguments in [&[][..], &["--ready"]] {
+            let open =
+                ask(&listen, arguments).set("ALLOW_UNAUTHENTICATED", "true").set("HTTP_PROXY", "http://127.0.0.1:9");
+            assert_eq!(health(&open), (Some(0), String::new()), "{listen} {arguments:?}");
+        }
+    }
+    if engine == Engine::Postgres {
+        server.database().forbid_connections(true);
+        assert_eq!(health(&ask(&address, &[])), (Some(0), String::new()));
+        let (status, said) = health(&ask(&address, &["--ready"]));
+        assert_eq!((status, said), (Some(1), format!("glimpse: http://{address}/ready answers 503.\n")));
+        server.database().forbid_connections(false);
+    }
+    server.signal("TERM");
+    server.wait();
+    let said = format!("glimpse: Nothing answers at http://{address}/healthcheck.\n");
+    assert_eq!(health(&ask(&address, &[])), (Some(1), said));
+}
+on_both_engines!(health_follows_the_server_and_its_database);
+
+#[test]
+fn health_waits_no_longer_than_it_is_told() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let (status, said) = health(&ask(&address, &["--timeout=50ms"]));
+    assert_eq!(
+        (status, said),
+        (Some(1), format!("glimpse: http://{address}/healthcheck does not answer within 50ms.\n"))
+    );
+    let (status, said) = health(&ask("127.0.0.1:0", &[]));
+    assert!(status == Some(1) && said.contains("LISTEN has port 0"), "{said}");
 }
