@@ -15,6 +15,7 @@
 //! * [`explain`]: how a list is found, for people.
 //! * [`generate`]: a synthetic catalog of any size.
 //! * [`health`]: whether the server lives, for a container's health check.
+//! * [`shell`]: completions and manual pages.
 //! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
 
 pub mod auth;
@@ -26,6 +27,7 @@ pub mod http;
 pub mod outgoing;
 pub mod query;
 pub mod server;
+pub mod shell;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;

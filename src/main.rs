@@ -5,7 +5,7 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use glimpse::config::{Cli, Command, Unknown};
-use glimpse::{config, explain, generate, health, server, telemetry};
+use glimpse::{config, explain, generate, health, server, shell, telemetry};
 
 fn main() -> ExitCode {
     match run() {
@@ -22,7 +22,8 @@ fn run() -> anyhow::Result<ExitCode> {
     telemetry::start(&settings.rust_log, settings.log_format)?;
     let command = command.unwrap_or(Command::Serve);
     // A health check runs every few seconds, and would fill the log with them.
-    let unknown = if matches!(command, Command::Health(_)) { Vec::new() } else { unknown };
+    let is_quiet = matches!(command, Command::Health(_) | Command::Completions(_) | Command::Man(_));
+    let unknown = if is_quiet { Vec::new() } else { unknown };
     for Unknown { name, meant } in unknown {
         let hint = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
         tracing::warn!("the file .env sets {name}, which is no setting{hint}");
@@ -33,6 +34,8 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::Migrate => server::migrate(&settings).await?,
             Command::Explain(asked) => explain::explain(&asked, &settings).await?,
             Command::Health(asked) => health::health(&asked, &settings).await?,
+            Command::Completions(asked) => shell::completions(asked)?,
+            Command::Man(asked) => shell::man(&asked)?,
             Command::Config => {
                 let printed = config::print(&given, stdout().lock());
                 printed.or_else(|error| if error.kind() == BrokenPipe { Ok(()) } else { Err(error) })?;

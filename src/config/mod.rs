@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use values::{
     Optional, address, connections, duration, given, optional_address, optional_page_size, optional_path, page_size,
@@ -65,6 +66,25 @@ pub enum Command {
     /// For the health check of a container, with the server's own settings. Where LISTEN is every
     /// address, the loopback one is asked.
     Health(Health),
+    /// Print the completions for a shell.
+    Completions(Completions),
+    /// Print the manual page of the program, or of one of its commands.
+    Man(ManPage),
+}
+
+/// The shell.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Completions {
+    /// The shell that is to complete
+    pub shell: Shell,
+}
+
+/// The page.
+#[derive(Clone, Debug, Args)]
+pub struct ManPage {
+    /// A command, such as generate
+    #[arg(value_name = "COMMAND")]
+    pub of: Option<String>,
 }
 
 /// What is asked of the server.

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use glimpse::version;
 
@@ -30,6 +30,58 @@ fn the_version_tells_the_commit_where_there_is_one() {
         assert_eq!(shown, format!("glimpse {version} ({})\n", &commit[..12]));
     } else {
         assert!(shown == format!("glimpse {version}\n") || shown.contains(" ("), "{shown}");
+    }
+}
+
+#[test]
+fn completions_know_every_command_and_flag() {
+    let command = glimpse::config::command();
+    let flags: Vec<String> =
+        command.get_arguments().filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = printed(&["completions", shell]);
+        for name in command.get_subcommands().map(clap::Command::get_name) {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+        for flag in &flags {
+            // Fish names them without the dashes.
+            let flag = if shell == "fish" { flag.trim_start_matches('-') } else { flag };
+            assert!(script.contains(flag), "{shell}: {flag}");
+        }
+    }
+    let script = printed(&["completions", "bash"]);
+    let asked = "COMP_WORDS=(glimpse ser); COMP_CWORD=1; _glimpse glimpse ser glimpse; echo \"${COMPREPLY[*]}\"";
+    let output = Command::new("bash").args(["-c", &format!("{script}\n{asked}")]).output().expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "serve\n", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let plain = |page: &str| page.replace("\\-", "-");
+    let page = plain(&printed(&["man"]));
+    assert!(page.contains(".TH glimpse 1") && page.contains("glimpse-generate(1)"), "{page}");
+    for argument in glimpse::config::command().get_arguments() {
+        let variable = argument.get_env().expect("a setting has a variable").to_string_lossy().into_owned();
+        assert!(page.contains(&variable), "{variable}");
+    }
+    for command in glimpse::config::command().get_subcommands() {
+        let name = command.get_name();
+        let page = plain(&printed(&["man", name]));
+        assert!(page.contains(&format!(".TH glimpse-{name} 1")), "{name}: {page}");
+    }
+    assert!(Start::new(Engine::Sqlite).argument("man").argument("nonsense").refusal().contains("`glimpse help`"));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    for arguments in ["config", "man", "completions bash", "--help"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
+        command.args(arguments.split(' ')).env_clear().current_dir(std::env::temp_dir()).stdout(writer);
+        let output = command.stderr(Stdio::piped()).output().expect("the program can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{arguments}: {said}");
     }
 }
 
