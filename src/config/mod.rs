@@ -28,9 +28,19 @@ use crate::store::{Patience, Target};
 use crate::timestamp::Timestamp;
 use crate::version;
 
+const EXAMPLES: &str = "\
+Every setting is a flag, a variable, or a line VARIABLE=value in a file .env of the working folder. Flags go before
+the environment, and that before the file.
+
+Examples:
+  glimpse --seeds migrations/seeds
+  glimpse serve --listen 127.0.0.1:8080 --auth tokens --auth-tokens-file tokens.json
+  glimpse migrate --database-url postgres://glimpse@db.example.org/glimpse --seeds seeds
+  glimpse config";
+
 /// Serves the OpenStack Image API v1.1 from a SQL database.
 #[derive(Debug, Parser)]
-#[command(name = "glimpse", version = version::FULL)]
+#[command(name = "glimpse", version = version::FULL, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -47,28 +57,48 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Serve the API; what `glimpse` alone does.
+    #[command(
+        after_help = "Examples:\n  glimpse serve --seeds migrations/seeds\n  glimpse serve --listen 0.0.0.0:9292 --auth keystone"
+    )]
     Serve,
     /// Bring the schema up to date, apply the seeds, and exit.
+    #[command(after_help = "Examples:\n  glimpse migrate --seeds migrations/seeds")]
     Migrate,
     /// Show how a list is found: the plan and why, each statement, and what it costs.
+    #[command(
+        after_help = "Examples:\n  glimpse explain 'status=active&size_min=1000'\n  glimpse explain name=cirros --project 23f4cb75768d4febb39542ef6fe169f3"
+    )]
     Explain(Explain),
     /// Fill the database with a synthetic catalog, whole or not at all.
     ///
     /// The same seed, count and time give the same images on SQLite and PostgreSQL. The schema is
     /// brought up to date first, as by `glimpse migrate`; seeds are not applied.
+    #[command(
+        after_help = "Examples:\n  glimpse generate --count 1000000\n  glimpse generate --count 5000 --seed 2 --append"
+    )]
     Generate(Generate),
     /// Print every setting: its variable, where its value comes from, and that value, without secrets.
     ///
     /// Fails where `glimpse serve` would refuse them before it looks at the database.
+    #[command(
+        after_help = "Examples:\n  glimpse config\n  glimpse config --auth tokens --auth-tokens-file tokens.json"
+    )]
     Config,
     /// Ask the server at LISTEN whether it lives; the exit status is 0 where it does, else 1.
     ///
     /// For the health check of a container, with the server's own settings. Where LISTEN is every
     /// address, the loopback one is asked.
+    #[command(after_help = "Examples:\n  glimpse health\n  glimpse health --ready --timeout 2s")]
     Health(Health),
     /// Print the completions for a shell.
+    #[command(
+        after_help = "Examples:\n  glimpse completions bash > /usr/local/share/bash-completion/completions/glimpse"
+    )]
     Completions(Completions),
     /// Print the manual page of the program, or of one of its commands.
+    #[command(
+        after_help = "Examples:\n  glimpse man | man -l -\n  glimpse man generate > /usr/local/share/man/man1/glimpse-generate.1"
+    )]
     Man(ManPage),
 }
 
@@ -76,6 +106,8 @@ pub enum Command {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Completions {
     /// The shell that is to complete
+    ///
+    /// Default: none; a shell is needed. Example: `bash`
     pub shell: Shell,
 }
 
@@ -83,6 +115,8 @@ pub struct Completions {
 #[derive(Clone, Debug, Args)]
 pub struct ManPage {
     /// A command, such as generate
+    ///
+    /// Default: the page of the program. Example: `generate`
     #[arg(value_name = "COMMAND")]
     pub of: Option<String>,
 }
@@ -91,10 +125,14 @@ pub struct ManPage {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Health {
     /// Ask also whether its database answers
+    ///
+    /// Default: whether it lives, whatever becomes of its database. Example: `--ready`
     #[arg(long)]
     pub ready: bool,
 
     /// The longest wait for the answer
+    ///
+    /// Example: `--timeout 2s`
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub timeout: Duration,
 }
@@ -103,22 +141,32 @@ pub struct Health {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Generate {
     /// How many images
+    ///
+    /// Example: `--count 1000000`
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub count: u64,
 
     /// Any whole number; another one gives other images
+    ///
+    /// Example: `--seed 7`
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
     /// The end of the ten years in which the images are created and updated
+    ///
+    /// Example: `--until 2020-06-30`
     #[arg(long, value_name = "TIME", default_value = "2026-01-01T00:00:00", value_parser = until)]
     pub until: Timestamp,
 
     /// Keep the images that are there already; where there are any, this or --replace is needed
+    ///
+    /// Default: refuse. Example: `--append`
     #[arg(long, conflicts_with = "replace")]
     pub append: bool,
 
     /// Delete the images that are there already
+    ///
+    /// Default: refuse. Example: `--replace`
     #[arg(long)]
     pub replace: bool,
 }
@@ -127,18 +175,26 @@ pub struct Generate {
 #[derive(Clone, Debug, Args)]
 pub struct Explain {
     /// The query string of the list, such as 'status=active&size_min=1000'
-    #[arg(default_value = "")]
+    ///
+    /// Default: the list without a filter. Example: `'status=active&size_min=1000'`
+    #[arg(default_value = "", hide_default_value = true)]
     pub query: String,
 
     /// Ask as a member of this project
+    ///
+    /// Default: as with AUTH=none. Example: `--project 23f4cb75768d4febb39542ef6fe169f3`
     #[arg(long, value_name = "PROJECT", global = false)]
     pub project: Option<String>,
 
     /// Ask as an admin of that project
+    ///
+    /// Default: as a member. Example: `--project 23f4cb75768d4febb39542ef6fe169f3 --admin`
     #[arg(long, requires = "project")]
     pub admin: bool,
 
     /// Ask without a token; else, and without a project, as with AUTH=none
+    ///
+    /// Default: as with AUTH=none. Example: `--anonymous`
     #[arg(long, conflicts_with = "project")]
     pub anonymous: bool,
 }
@@ -162,126 +218,188 @@ impl Explain {
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
     /// Where the catalog lies: sqlite://PATH (made if missing) or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    ///
+    /// Example: `--database-url postgres://glimpse:secret@db.example.org:5432/glimpse`
     #[arg(long, env, hide_env_values = true, default_value = "sqlite://glimpse.db")]
     pub database_url: String,
 
     /// A file that holds DATABASE_URL, as container platforms hand secrets over
+    ///
+    /// Default: none; DATABASE_URL counts. Example: `--database-url-file /run/secrets/database_url`
     #[arg(long, env, value_parser = optional_path)]
     pub database_url_file: Option<Optional<PathBuf>>,
 
     /// Address to serve on; port 0 takes a free one
+    ///
+    /// Example: `--listen 0.0.0.0:9292`
     #[arg(long, env, default_value = "127.0.0.1:9292", value_parser = address)]
     pub listen: SocketAddr,
 
     /// Address to serve /metrics on, apart from the API; on LISTEN unless given
+    ///
+    /// Default: LISTEN, beside the API. Example: `--metrics-listen 127.0.0.1:9293`
     #[arg(long, env, value_parser = optional_address)]
     pub metrics_listen: Option<Optional<SocketAddr>>,
 
     /// How callers are told apart
+    ///
+    /// Example: `--auth tokens`
     #[arg(long, env, value_enum, default_value_t = Auth::None)]
     pub auth: Auth,
 
     /// Let anybody who reaches it use a service that asks for no token, on an address that is not loopback
+    ///
+    /// Example: `--allow-unauthenticated`
     #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub allow_unauthenticated: bool,
 
     /// With AUTH=tokens: a JSON file {"TOKEN": {"user": "...", "project": "..." or null, "roles": ["member"]}}
+    ///
+    /// Default: none. Example: `--auth-tokens-file tokens.json`
     #[arg(long, env, value_parser = optional_path)]
     pub auth_tokens_file: Option<Optional<PathBuf>>,
 
     /// With AUTH=keystone: its v3 endpoint, whose path is mostly /v3
-    #[arg(long, env, hide_env_values = true, default_value = "")]
+    ///
+    /// Default: none. Example: `--keystone-url https://keystone.example.org:5000/v3`
+    #[arg(long, env, hide_env_values = true, default_value = "", hide_default_value = true)]
     pub keystone_url: String,
 
     /// With AUTH=keystone: the name of the service's own account
-    #[arg(long, env, default_value = "")]
+    ///
+    /// Default: none. Example: `--keystone-username glimpse`
+    #[arg(long, env, default_value = "", hide_default_value = true)]
     pub keystone_username: String,
 
     /// With AUTH=keystone: the password of the service's own account
-    #[arg(long, env, hide_env_values = true, default_value = "")]
+    ///
+    /// Everybody on the machine may see a flag: rather set the variable or the file. Default: none. Example: `--keystone-password secret`
+    #[arg(long, env, hide_env_values = true, default_value = "", hide_default_value = true)]
     pub keystone_password: String,
 
     /// A file that holds KEYSTONE_PASSWORD
+    ///
+    /// Default: none; KEYSTONE_PASSWORD counts. Example: `--keystone-password-file /run/secrets/keystone_password`
     #[arg(long, env, value_parser = optional_path)]
     pub keystone_password_file: Option<Optional<PathBuf>>,
 
     /// With AUTH=keystone: the project of the service's own account, in which it may validate tokens
-    #[arg(long, env, default_value = "")]
+    ///
+    /// Default: none. Example: `--keystone-project service`
+    #[arg(long, env, default_value = "", hide_default_value = true)]
     pub keystone_project: String,
 
     /// With AUTH=keystone: the id of the domain of that account and project
+    ///
+    /// Example: `--keystone-domain 1b5f8e0c6d3a4f2e9c7b8a6d5e4f3a2b`
     #[arg(long, env, default_value = "default")]
     pub keystone_domain: String,
 
     /// With AUTH=keystone: certificates in PEM to trust beside the system's
+    ///
+    /// Default: the system's certificates alone. Example: `--keystone-ca-file /etc/ssl/private-ca.pem`
     #[arg(long, env, value_parser = optional_path)]
     pub keystone_ca_file: Option<Optional<PathBuf>>,
 
     /// The longest wait for Keystone; then 503
+    ///
+    /// Example: `--keystone-timeout 500ms`
     #[arg(long, env, default_value = "3s", value_parser = duration)]
     pub keystone_timeout: Duration,
 
     /// How long a valid token is remembered, but never past its end
+    ///
+    /// Example: `--token-cache 1m`
     #[arg(long, env, default_value = "300s", value_parser = duration)]
     pub token_cache: Duration,
 
     /// Let a caller without a token see public images
+    ///
+    /// Example: `--anonymous-public`
     #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub anonymous_public: bool,
 
     /// Role names, comma-separated; an authenticated caller with none of them gets 403
-    #[arg(long, env, default_value = "")]
+    ///
+    /// Default: any role, and none. Example: `--allowed-roles member,reader`
+    #[arg(long, env, default_value = "", hide_default_value = true)]
     pub allowed_roles: String,
 
     /// A folder of SQL seeds NUMBER_name.sql, each applied once
+    ///
+    /// Default: no seeds. Example: `--seeds migrations/seeds`
     #[arg(long = "seeds", value_name = "SEEDS_DIR", env = "SEEDS_DIR", value_parser = optional_path)]
     pub seeds_dir: Option<Optional<PathBuf>>,
 
     /// Images in a page whose query has no limit; MAX_LIMIT unless given
+    ///
+    /// Default: MAX_LIMIT. Example: `--default-limit 25`
     #[arg(long, env, value_parser = optional_page_size)]
     pub default_limit: Option<Optional<u32>>,
 
     /// Images in any page; a larger limit is capped
+    ///
+    /// Example: `--max-limit 100`
     #[arg(long, env, default_value = "1000", value_parser = page_size)]
     pub max_limit: u32,
 
     /// Connections to the database; chosen by engine unless given
+    ///
+    /// Default: twice the cores, 4 to 16, for SQLite; 10 for PostgreSQL. Example: `--database-connections 20`
     #[arg(long, env, value_parser = connections)]
     pub database_connections: Option<Optional<u32>>,
 
     /// The longest wait for a connection; then 503
+    ///
+    /// Example: `--acquire-timeout 500ms`
     #[arg(long, env, default_value = "2s", value_parser = duration)]
     pub acquire_timeout: Duration,
 
     /// The longest time that a query may run; then 503
+    ///
+    /// Example: `--query-timeout 30s`
     #[arg(long, env, default_value = "5s", value_parser = duration)]
     pub query_timeout: Duration,
 
     /// Rows, times the square root of the page, that are passed over before another plan is looked for
+    ///
+    /// Example: `--walk-limit 500`
     #[arg(long, env, default_value = "200", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub walk_limit: u32,
 
     /// The longest wait for the database at the start
+    ///
+    /// Example: `--connect-timeout 2m`
     #[arg(long, env, default_value = "30s", value_parser = duration)]
     pub connect_timeout: Duration,
 
     /// The longest wait for requests in flight at the end
+    ///
+    /// Example: `--shutdown-timeout 20s`
     #[arg(long, env, default_value = "8s", value_parser = duration)]
     pub shutdown_timeout: Duration,
 
     /// Bring the schema up to date and apply the seeds at the start; false touches neither
+    ///
+    /// Example: `--migrate false`
     #[arg(long, env, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
     pub migrate: bool,
 
     /// Scheme and host of the links in version documents, for use behind a proxy
+    ///
+    /// Default: the host that the client has asked. Example: `--public-url https://images.example.org`
     #[arg(long, env, value_parser = public_url)]
     pub public_url: Option<Optional<String>>,
 
     /// What is logged, as tracing's directives, such as warn or info,glimpse=debug
+    ///
+    /// Example: `--log info,glimpse=debug`
     #[arg(long = "log", value_name = "RUST_LOG", env = "RUST_LOG", default_value = "info")]
     pub rust_log: String,
 
     /// The form of the log
+    ///
+    /// Example: `--log-format json`
     #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }

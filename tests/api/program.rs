@@ -85,6 +85,78 @@ fn a_reader_that_has_gone_is_no_failure() {
     }
 }
 
+/// Words as a shell takes them.
+fn words(line: &str) -> Vec<String> {
+    let script = "eval \"set -- $0\"; for word; do printf '%s\\n' \"$word\"; done";
+    let output = Command::new("sh").args(["-c", script, line]).output().expect("a shell");
+    let text = String::from_utf8(output.stdout).expect("words are UTF-8");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What the command line is understood as.
+fn understood(words: &[&str]) -> clap::ArgMatches {
+    let matches = glimpse::config::command().try_get_matches_from(words);
+    matches.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+#[test]
+fn help_gives_each_option_a_default_and_an_example_that_works() {
+    let command = glimpse::config::command();
+    let of_settings = command.get_arguments().map(|option| ("config", option));
+    let of_commands = command
+        .get_subcommands()
+        .flat_map(|command| command.get_arguments().map(|option| (command.get_name(), option)).collect::<Vec<_>>());
+    let mut count = 0;
+    for (command, option) in of_settings.chain(of_commands) {
+        let id = option.get_id().as_str();
+        let help = option.get_long_help().unwrap_or_else(|| panic!("{id} has no long help")).to_string();
+        let defaults = option.get_default_values();
+        let is_shown = defaults.iter().any(|value| !value.is_empty());
+        assert_ne!(help.contains("Default: "), is_shown, "{id}: {help}");
+        let example = help.split_once("Example: `").and_then(|(_, rest)| rest.split_once('`'));
+        let example = words(example.unwrap_or_else(|| panic!("{id}: {help}")).0);
+        let mut line = vec!["glimpse", command];
+        line.extend(example.iter().map(String::as_str));
+        if command == "completions" {
+            assert!(!printed(&line[1..]).is_empty());
+            continue;
+        }
+        let matches = understood(&line);
+        let (_, matches) = matches.subcommand().expect("a command");
+        assert_eq!(matches.value_source(id), Some(clap::parser::ValueSource::CommandLine), "{line:?}");
+        count += 1;
+    }
+    assert!(count >= 40, "{count}");
+}
+
+#[test]
+fn help_gives_each_command_examples_that_work() {
+    let command = glimpse::config::command();
+    let whole = ("glimpse", command.get_after_long_help());
+    let each = command.get_subcommands().map(|command| (command.get_name(), command.get_after_help()));
+    for (name, help) in std::iter::once(whole).chain(each) {
+        let help = help.unwrap_or_else(|| panic!("{name} has no examples")).to_string();
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name}: {help}"));
+        for example in examples.lines() {
+            let line = example.split(['|', '>']).next().unwrap_or_default();
+            let line = words(line);
+            understood(&line.iter().map(String::as_str).collect::<Vec<_>>());
+            assert!(name == "glimpse" || line[1] == name, "{example}");
+        }
+    }
+}
+
+#[test]
+fn help_shows_no_secret() {
+    for argument in ["-h", "--help"] {
+        let start = Start::new(Engine::Sqlite).argument(argument).set("KEYSTONE_PASSWORD", "hidden");
+        let start = start.set("DATABASE_URL", "postgres://u:hidden@h/d").set("KEYSTONE_URL", "http://u:hidden@h");
+        let output = start.output();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("KEYSTONE_PASSWORD") && !text.contains("hidden"), "{text}");
+    }
+}
+
 /// How `glimpse health` ends, and what it says.
 fn health(start: &Start) -> (Option<i32>, String) {
     let output = start.output();
