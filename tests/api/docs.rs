@@ -94,3 +94,23 @@ fn the_page_for_operators_tells_every_metric_and_plan() {
         assert!(OPERATING.contains(&format!("`{plan}`")), "{plan}");
     }
 }
+
+#[test]
+fn the_commands_in_the_documents_are_understood() {
+    let mut count = 0;
+    for text in [README, OPERATING] {
+        let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let inline = text.split('`').skip(1).step_by(2);
+        for line in blocks.flat_map(str::lines).chain(inline) {
+            // What is left out is named in capitals.
+            let Some(line) = line.strip_prefix("glimpse ").filter(|line| !line.contains("QUERY")) else { continue };
+            let line = crate::program::words(line.split(['>', '|']).next().unwrap_or_default());
+            let words = std::iter::once("glimpse").chain(line.iter().map(String::as_str));
+            if let Err(error) = config::command().try_get_matches_from(words) {
+                assert!(!error.use_stderr(), "{line:?}: {error}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "{count}");
+}

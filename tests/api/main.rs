@@ -22,6 +22,7 @@ mod list;
 mod metrics;
 mod migrations;
 mod model;
+mod packaging;
 mod program;
 mod properties;
 mod seeds;

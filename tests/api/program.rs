@@ -86,7 +86,7 @@ fn a_reader_that_has_gone_is_no_failure() {
 }
 
 /// Words as a shell takes them.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let script = "eval \"set -- $0\"; for word; do printf '%s\\n' \"$word\"; done";
     let output = Command::new("sh").args(["-c", script, line]).output().expect("a shell");
     let text = String::from_utf8(output.stdout).expect("words are UTF-8");
