@@ -1,5 +1,6 @@
 //! The API over HTTP: routes, and what is common to all answers.
 
+mod console;
 mod error;
 mod images;
 mod metrics;
@@ -41,7 +42,10 @@ const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/jso
 const VERSIONS: [&str; 3] = ["/v1", "/v1.0", "/v1.1"];
 
 /// What is served without a version, and without a caller.
-const UNVERSIONED: [&str; 5] = ["/", "/versions", "/healthcheck", "/ready", METRICS];
+const UNVERSIONED: [&str; 6] = ["/", "/versions", "/healthcheck", "/ready", "/console", METRICS];
+
+/// Before what else is served so.
+const UNVERSIONED_FOLDERS: [&str; 2] = ["/versions/", "/console/"];
 
 /// Where the metrics are.
 const METRICS: &str = "/metrics";
@@ -58,6 +62,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(reading(&["/versions", "/versions/{tail:.*}"], versions::list))
         .service(reading(&["/healthcheck"], healthcheck))
         .service(reading(&["/ready"], ready))
+        .configure(console::configure)
         .default_service(web::to(not_found));
     for version in VERSIONS {
         config.service(reading(&[version, &format!("{version}/")], versions::document)).service(
@@ -146,7 +151,8 @@ pub async fn version_by_media_type(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let unversioned = UNVERSIONED.contains(&target.path()) || target.path().starts_with("/versions/");
+    let path = target.path();
+    let unversioned = UNVERSIONED.contains(&path) || UNVERSIONED_FOLDERS.iter().any(|folder| path.starts_with(folder));
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let version = accept.and_then(|accept| accept.strip_prefix("application/vnd.openstack.images-"));
     if let Some(version) = version.filter(|_| !unversioned) {

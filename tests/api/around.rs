@@ -65,7 +65,7 @@ fn the_media_type_may_name_the_version() {
     at("/images/detail?limit=x", "v1").refusal(400);
     at("/v1.1/images/detail", "v1").refusal(404);
     at("/images/detail", "v9").refusal(404);
-    for (path, status) in [("/", 300), ("/versions", 200), ("/healthcheck", 200), ("/ready", 200)] {
+    for (path, status) in [("/", 300), ("/versions", 200), ("/healthcheck", 200), ("/ready", 200), ("/console/", 308)] {
         assert_eq!(at(path, "v1").status, status, "{path}");
     }
 }
@@ -86,7 +86,8 @@ fn glanceclient_is_refused_in_a_form_that_it_can_read() {
 #[test]
 fn only_reading_is_allowed() {
     let server = Start::new(Engine::Sqlite).serve();
-    for path in ["/", "/versions", "/v1.1", "/v1.1/images", "/v1.1/images/detail?limit=abc", "/healthcheck", "/ready"] {
+    let paths = ["/", "/versions", "/v1.1", "/v1.1/images", "/v1.1/images/detail?limit=abc", "/healthcheck", "/ready"];
+    for path in paths.into_iter().chain(["/console", "/console/", "/console/console.js"]) {
         for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "get", "FROBNICATE"] {
             let answer = server.send(&get(path).method(method));
             answer.refusal(405);
