@@ -13,6 +13,7 @@ mod callers;
 mod catalog;
 mod clients;
 mod conformance;
+mod console;
 mod docs;
 mod explain;
 mod generate;

@@ -1,5 +1,6 @@
 //! Databases, servers and requests for the tests; each test owns what it starts.
 
+mod browser;
 mod fake_keystone;
 mod image;
 mod server;
@@ -11,6 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+pub use browser::Browser;
 pub use fake_keystone::FakeKeystone;
 pub use image::{Image, Member, id, image};
 pub use server::{Answer, Glimpse, Start, get};

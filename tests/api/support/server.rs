@@ -153,6 +153,15 @@ impl Glimpse {
         assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
     }
 
+    /// Holds the process up until it is sent CONT.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.child.id());
+        while !fs::read_to_string(&stat).expect("the process lives").contains(") T ") {
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("the process can be waited for")
