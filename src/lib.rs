@@ -7,6 +7,7 @@
 //! ```
 //!
 //! * [`timestamp`]: the times of the API, and every form in which a client may write one.
+//! * [`image`]: an image with every column, as it is written.
 //! * [`query`]: the query string as a typed [`query::ImageQuery`], pure; the table of parameters.
 //! * [`auth`]: who asks, and what that lets them see.
 //! * [`store`]: the only module that knows SQL: schema, seeds, and the pages of a query.
@@ -17,6 +18,7 @@
 //! * [`health`]: whether the server lives, for a container's health check.
 //! * [`shell`]: completions and manual pages.
 //! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
+//! * [`progress`], [`stop`]: how far long work is, and what ends it early.
 
 pub mod auth;
 pub mod config;
@@ -24,10 +26,13 @@ pub mod explain;
 pub mod generate;
 pub mod health;
 pub mod http;
+pub mod image;
 pub mod outgoing;
+pub mod progress;
 pub mod query;
 pub mod server;
 pub mod shell;
+pub mod stop;
 pub mod store;
 pub mod telemetry;
 pub mod timestamp;

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use chrono::{NaiveDateTime, TimeDelta};
 use uuid::{Builder, Uuid};
 
-use crate::store::{Image, Member};
+use crate::image::{Image, Member};
 use crate::timestamp::Timestamp;
 
 /// Where the images are created, in days before the end.
@@ -416,7 +416,7 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::{Catalog, Random};
-    use crate::store::Image;
+    use crate::image::Image;
     use crate::timestamp::Timestamp;
 
     fn catalog(seed: u64, count: u64) -> Vec<Image> {

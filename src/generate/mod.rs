@@ -1,18 +1,17 @@
 //! `glimpse generate`: fills the database with a synthetic catalog.
 
 mod catalog;
-mod progress;
 
 use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Generate, Settings};
+use crate::progress::Progress;
+use crate::stop::signalled;
 use crate::store::{Filled, Present};
 use catalog::Catalog;
-use progress::Progress;
 
 /// Fills the database with the catalog of a seed, whole or not at all; tells how far it is on
 /// standard error. The status is that of a signal where one has stopped it.
@@ -31,14 +30,9 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
     target.reach(true, settings.connect_timeout).await?;
     target.migrate(None).await?;
 
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let signal = signalled()?;
     let mut status = None;
-    let stop = async {
-        tokio::select! {
-            _ = interrupt.recv() => status = Some(130),
-            _ = terminate.recv() => status = Some(143),
-        }
-    };
+    let stop = async { status = Some(signal.await) };
     let mut progress = Progress::new(count);
     let catalog = Catalog::new(seed, count, until);
     let filled = target.fill(present, count, catalog.images(), |step| progress.tell(step), stop).await;

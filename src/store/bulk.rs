@@ -4,7 +4,6 @@
 //! there are more new images than a fraction of those present, it is faster to drop the indexes
 //! and to build them anew than to keep them up row by row.
 
-use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::future::Future;
 use std::pin::pin;
@@ -20,39 +19,7 @@ use uuid::Uuid;
 
 use super::migrate::{Alone, write_ahead};
 use super::{Target, said};
-use crate::timestamp::Timestamp;
-
-/// An image to be stored, with every column.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Image {
-    pub id: Uuid,
-    pub name: Option<String>,
-    pub status: Cow<'static, str>,
-    pub disk_format: Option<Cow<'static, str>>,
-    pub container_format: Option<Cow<'static, str>>,
-    pub size: Option<i64>,
-    pub virtual_size: Option<i64>,
-    pub checksum: Option<String>,
-    pub owner: Option<String>,
-    pub is_public: bool,
-    pub protected: bool,
-    pub deleted: bool,
-    pub min_ram: i64,
-    pub min_disk: i64,
-    pub created_at: Timestamp,
-    pub updated_at: Option<Timestamp>,
-    pub deleted_at: Option<Timestamp>,
-    /// A compact JSON object of text and null values.
-    pub properties: String,
-    pub members: Vec<Member>,
-}
-
-/// A project that sees an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub member: String,
-    pub can_share: bool,
-}
+use crate::image::{Image, Member};
 
 /// What becomes of the images that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,46 +71,19 @@ impl Target {
         report: impl FnMut(Step<'_>),
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Filled> {
+        let is_stopped = |filled: &Filled| *filled == Filled::Stopped;
         match self {
             Self::Sqlite(options) => {
-                let options = options
-                    .clone()
-                    // Members are written with their images, so that there is nothing to look up.
-                    .foreign_keys(false)
-                    .pragma("cache_size", "-400000")
-                    .pragma("threads", "2")
-                    .pragma("wal_autocheckpoint", "0");
-                let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| failed(&error))?;
-                let is_alone = leave_write_ahead(&mut connection).await;
-                let stopped = Arc::new(AtomicBool::new(false));
-                let seen = Arc::clone(&stopped);
-                let mut handle = connection.lock_handle().await.map_err(|error| failed(&error))?;
-                handle.set_progress_handler(1000, move || !seen.load(Ordering::Relaxed));
-                drop(handle);
-                let filled = fill(&mut connection, present, count, images, report, stop).await;
-                // What still runs ends now, and is rolled back before anything else happens.
-                stopped.store(true, Ordering::Relaxed);
-                // Errors of what follows change nothing of what has happened.
-                if let Ok(mut handle) = connection.lock_handle().await {
-                    handle.remove_progress_handler();
-                }
-                if is_alone && let Err(error) = write_ahead(&mut connection).await {
-                    tracing::warn!(%error, "the write-ahead log stays off until the next start");
-                }
-                let _ = connection.close().await;
-                filled
+                let fill = async |connection: &mut SqliteConnection| {
+                    leave_write_ahead(connection).await;
+                    fill(connection, present, count, images, report, stop).await
+                };
+                on_a_connection(options, fill, is_stopped).await
             }
             Self::Postgres(options) => {
-                let mut connection = PgConnection::connect_with(options).await.map_err(|error| failed(&error))?;
-                let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
-                let process: i32 = asked.map_err(|error| failed(&error))?;
-                let filled = fill(&mut connection, present, count, images, report, stop).await?;
-                // As above.
-                let _ = match filled {
-                    Filled::Stopped => end_process(options, process).await,
-                    _ => connection.close().await,
-                };
-                Ok(filled)
+                let fill =
+                    async |connection: &mut PgConnection| fill(connection, present, count, images, report, stop).await;
+                on_a_connection(options, fill, is_stopped).await
             }
         }
     }
@@ -152,9 +92,23 @@ impl Target {
 /// Turns the write-ahead log off where nobody else has the database open. With it, whatever is
 /// written is written twice, and each page that is read of a transaction is looked for in a log as
 /// long as the transaction, so that ten times as many images take a hundred times as long.
-async fn leave_write_ahead(connection: &mut SqliteConnection) -> bool {
+async fn leave_write_ahead(connection: &mut SqliteConnection) {
     // Locked at once where somebody has it open.
-    sqlx::query("PRAGMA journal_mode = DELETE").execute(connection).await.is_ok()
+    let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(connection).await;
+}
+
+/// Does work on a connection for it alone, and ends what still runs there where the work was stopped.
+pub(super) async fn on_a_connection<C: Bulk, T>(
+    options: &C::Options,
+    work: impl AsyncFnOnce(&mut C) -> anyhow::Result<T>,
+    is_stopped: impl FnOnce(&T) -> bool,
+) -> anyhow::Result<T> {
+    let (mut connection, brake) = C::open(options).await.map_err(|error| failed(&error))?;
+    let done = work(&mut connection).await;
+    let was_stopped = done.as_ref().is_ok_and(is_stopped);
+    // An error of closing changes nothing of what has happened.
+    let _ = connection.end(options, brake, was_stopped).await;
+    done
 }
 
 /// Ends a process of the server, which would finish an index before it noticed that nobody waits.
@@ -200,7 +154,7 @@ async fn fill<C: Bulk>(
     Ok(Filled::Done)
 }
 
-fn failed(error: &sqlx::Error) -> anyhow::Error {
+pub(super) fn failed(error: &sqlx::Error) -> anyhow::Error {
     let reason = said(error);
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
@@ -279,7 +233,16 @@ fn next_batch(images: &mut impl Iterator<Item = Image>) -> Vec<Image> {
 type Index = (String, String, String);
 
 /// What the engines do differently.
-trait Bulk: Alone {
+pub(super) trait Bulk: Alone + Sized {
+    /// What ends a statement that still runs.
+    type Brake;
+
+    /// Opens a connection that is set for many rows.
+    async fn open(options: &Self::Options) -> sqlx::Result<(Self, Self::Brake)>;
+
+    /// Closes it; where the work was stopped, what still runs ends at once, and is rolled back.
+    async fn end(self, options: &Self::Options, brake: Self::Brake, was_stopped: bool) -> sqlx::Result<()>;
+
     /// The indexes are built anew where there are no more present images than this for each new
     /// one: about where that takes as long as keeping them up.
     const PRESENT_PER_NEW: i64;
@@ -314,6 +277,35 @@ const COUNT: &str = "SELECT count(*) FROM images";
 const ROWS: usize = 1000;
 
 impl Bulk for SqliteConnection {
+    type Brake = Arc<AtomicBool>;
+
+    async fn open(options: &Self::Options) -> sqlx::Result<(Self, Self::Brake)> {
+        let options = options
+            .clone()
+            // Members are written with their images, so that there is nothing to look up.
+            .foreign_keys(false)
+            .pragma("cache_size", "-400000")
+            .pragma("threads", "2")
+            .pragma("wal_autocheckpoint", "0");
+        let mut connection = Self::connect_with(&options).await?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopped);
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(1000, move || !seen.load(Ordering::Relaxed));
+        drop(handle);
+        Ok((connection, stopped))
+    }
+
+    async fn end(mut self, _: &Self::Options, stopped: Self::Brake, _: bool) -> sqlx::Result<()> {
+        stopped.store(true, Ordering::Relaxed);
+        // What was stopped is rolled back before this.
+        self.lock_handle().await?.remove_progress_handler();
+        if let Err(error) = write_ahead(&mut self).await {
+            tracing::warn!(%error, "the write-ahead log stays off until the next start");
+        }
+        self.close().await
+    }
+
     const PRESENT_PER_NEW: i64 = 8;
 
     async fn prepare(_: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
@@ -403,6 +395,19 @@ impl Bulk for SqliteConnection {
 }
 
 impl Bulk for PgConnection {
+    /// The process of the server that works for the connection.
+    type Brake = i32;
+
+    async fn open(options: &Self::Options) -> sqlx::Result<(Self, Self::Brake)> {
+        let mut connection = Self::connect_with(options).await?;
+        let process = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+        Ok((connection, process))
+    }
+
+    async fn end(self, options: &Self::Options, process: Self::Brake, was_stopped: bool) -> sqlx::Result<()> {
+        if was_stopped { end_process(options, process).await } else { self.close().await }
+    }
+
     const PRESENT_PER_NEW: i64 = 4;
 
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {

@@ -28,7 +28,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use bulk::{Filled, Image, Member, Present, Step};
+pub use bulk::{Filled, Present, Step};
 use measure::{Kind, Measures, Watched};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
