@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`timestamp`]: the times of the API, and every form in which a client may write one.
-//! * [`image`]: an image with every column, as it is written.
+//! * [`image`]: an image as it is written, and what a record says of one.
 //! * [`query`]: the query string as a typed [`query::ImageQuery`], pure; the table of parameters.
 //! * [`auth`]: who asks, and what that lets them see.
 //! * [`store`]: the only module that knows SQL: schema, seeds, and the pages of a query.
@@ -15,6 +15,7 @@
 //! * [`config`], [`telemetry`], [`server`], [`version`]: the settings, the log, the process around it all, and its build.
 //! * [`explain`]: how a list is found, for people.
 //! * [`generate`]: a synthetic catalog of any size.
+//! * [`import`], [`export`]: images from files and to them.
 //! * [`health`]: whether the server lives, for a container's health check.
 //! * [`shell`]: completions and manual pages.
 //! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
@@ -23,10 +24,12 @@
 pub mod auth;
 pub mod config;
 pub mod explain;
+pub mod export;
 pub mod generate;
 pub mod health;
 pub mod http;
 pub mod image;
+pub mod import;
 pub mod outgoing;
 pub mod progress;
 pub mod query;

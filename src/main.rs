@@ -5,7 +5,7 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use glimpse::config::{Cli, Command, Unknown};
-use glimpse::{config, explain, generate, health, server, shell, telemetry};
+use glimpse::{config, explain, export, generate, health, import, server, shell, telemetry};
 
 fn main() -> ExitCode {
     match run() {
@@ -41,6 +41,8 @@ fn run() -> anyhow::Result<ExitCode> {
                 printed.or_else(|error| if error.kind() == BrokenPipe { Ok(()) } else { Err(error) })?;
                 settings.check()?;
             }
+            Command::Export(asked) => export::export(&asked, &settings).await?,
+            Command::Import(asked) => return import::import(&asked, &settings).await,
             Command::Generate(asked) => return generate::generate(asked, &settings).await,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,8 +1,9 @@
 //! Times as the API writes them, and every form in which a client may write one.
 
 use std::fmt;
+use std::time::SystemTime;
 
-use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, TimeDelta};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, SubsecRound as _, TimeDelta, Utc};
 
 /// A moment in UTC with microseconds, in the years 1 to 9999.
 ///
@@ -35,6 +36,11 @@ pub const ACCEPTED: &str = "an ISO 8601 time in the years 1 to 9999 such as \
     without a zone it is UTC";
 
 impl Timestamp {
+    /// This moment, by the clock of the machine.
+    pub fn now() -> Self {
+        Self(DateTime::<Utc>::from(SystemTime::now()).naive_utc().trunc_subsecs(6))
+    }
+
     /// The same time of day some days before; `None` before the year 1.
     pub fn days_before(self, days: u64) -> Option<Self> {
         let time = self.0.checked_sub_days(Days::new(days))?;

@@ -77,6 +77,24 @@ pub enum Command {
         after_help = "Examples:\n  glimpse generate --count 1000000\n  glimpse generate --count 5000 --seed 2 --append"
     )]
     Generate(Generate),
+    /// Store the images of a file by their ids, all or none of them
+    ///
+    /// The file holds an answer of this API, an answer of the Image API v2, the output of
+    /// `openstack image list --long -f json`, or newline-delimited JSON of one of them. New images
+    /// are added, and those that are there get what the file says of them. Each record that cannot
+    /// be stored is named with its place and reason, and then nothing is stored, unless
+    /// --keep-going; the exit status is not 0 then.
+    #[command(
+        after_help = "Examples:\n  openstack image list --long -f json | glimpse import -\n  glimpse import images.json --dry-run"
+    )]
+    Import(Import),
+    /// Write images to standard output, as SQL seeds or as JSON
+    ///
+    /// Without --query every image is written, deleted and killed ones too.
+    #[command(
+        after_help = "Examples:\n  glimpse export --format sql > seeds/0002_cloud.sql\n  glimpse export --query 'status=active'"
+    )]
+    Export(Export),
     /// Print every setting: its variable, where its value comes from, and that value, without secrets.
     ///
     /// Fails where `glimpse serve` would refuse them before it looks at the database.
@@ -135,6 +153,91 @@ pub struct Health {
     /// Example: `--timeout 2s`
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub timeout: Duration,
+}
+
+/// Images to be stored.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// The file; - is standard input
+    ///
+    /// Default: none; a file is needed. Example: `images.json`
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+
+    /// Of what form the records are
+    ///
+    /// Default: told by the first of them. Example: `--format v2`
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+
+    /// What becomes of a record whose image is there already
+    ///
+    /// Example: `--on-conflict skip`
+    #[arg(long, value_enum, default_value_t = Conflict::Update)]
+    pub on_conflict: Conflict,
+
+    /// Store the rest where some records are refused; the exit status still tells that there are any
+    ///
+    /// Default: nothing is stored then. Example: `--keep-going`
+    #[arg(long)]
+    pub keep_going: bool,
+
+    /// Tell what would be stored, and store nothing
+    ///
+    /// Default: it is stored. Example: `--dry-run`
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What the records of an import are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Images as this API shows them
+    V1,
+    /// Images as the Image API v2 shows them
+    V2,
+    /// Rows of `openstack image list --long -f json`
+    Openstack,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Conflict {
+    /// The image gets what the record says
+    Update,
+    /// The image stays as it is
+    Skip,
+    /// The record is refused
+    Fail,
+}
+
+/// Images to be written.
+#[derive(Clone, Debug, Args)]
+pub struct Export {
+    /// What is written
+    ///
+    /// Example: `--format sql`
+    #[arg(long, value_enum, default_value_t = Written::Json)]
+    pub format: Written,
+
+    /// Only the images that a list with this query string shows, such as 'status=active&size_min=1000', in its order
+    ///
+    /// Default: every image, deleted and killed ones too. Example: `--query 'status=active'`
+    ///
+    /// As with AUTH=none. `limit` holds without MAX_LIMIT, and all images are written where there is none;
+    /// `marker` is refused, because there are no pages.
+    #[arg(long)]
+    pub query: Option<String>,
+}
+
+/// What an export writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Written {
+    /// An answer of this API, without members
+    Json,
+    /// An image a line, each with its members
+    Ndjson,
+    /// Statements that load on SQLite and PostgreSQL, as a seed or by hand
+    Sql,
 }
 
 /// A synthetic catalog.

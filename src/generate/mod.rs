@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::config::{Generate, Settings};
-use crate::progress::Progress;
+use crate::progress::{Ahead, Progress};
 use crate::stop::signalled;
 use crate::store::{Filled, Present};
 use catalog::Catalog;
@@ -33,7 +33,7 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
     let signal = signalled()?;
     let mut status = None;
     let stop = async { status = Some(signal.await) };
-    let mut progress = Progress::new(count);
+    let mut progress = Progress::new(Ahead::Rows(count));
     let catalog = Catalog::new(seed, count, until);
     let filled = target.fill(present, count, catalog.images(), |step| progress.tell(step), stop).await;
     progress.clear();

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::anyhow;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{
-    AssertSqlSafe, Connection as _, Database, PgConnection, QueryBuilder, Sqlite, SqliteConnection, Transaction,
+    AssertSqlSafe, Connection as _, Database, PgConnection, Postgres, QueryBuilder, Sqlite, SqliteConnection,
+    Transaction,
 };
 use uuid::Uuid;
 
@@ -139,19 +140,28 @@ async fn fill<C: Bulk>(
         },
         () = &mut stop => return Ok(Filled::Stopped),
     };
+    commit(transaction).await?;
+    report(Step::Tidying);
+    tidy(connection, stop).await;
+    Ok(Filled::Done)
+}
+
+pub(super) async fn commit(transaction: Transaction<'_, impl Database>) -> anyhow::Result<()> {
     transaction.commit().await.map_err(|error| {
         let unknown = matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed);
         let then = if unknown { "whether it is stored is not known" } else { "the catalog is unchanged" };
         anyhow!("The catalog could not be committed: {}; {then}.", said(&error))
-    })?;
-    report(Step::Tidying);
+    })
+}
+
+/// Makes the database smaller or faster, unless that is stopped: all is stored in any case.
+pub(super) async fn tidy(connection: &mut impl Bulk, stop: impl Future<Output = ()>) {
     tokio::select! {
         tidied = connection.tidy() => if let Err(error) = tidied {
             tracing::warn!(reason = said(&error), "the database could not be tidied");
         },
-        () = &mut stop => {}
+        () = stop => {}
     }
-    Ok(Filled::Done)
 }
 
 pub(super) fn failed(error: &sqlx::Error) -> anyhow::Error {
@@ -215,10 +225,14 @@ async fn write<'c, C: Bulk>(
         C::run(&mut transaction, create).await?;
     }
     report(Step::Analyzing);
-    C::run(&mut transaction, "ANALYZE images").await?;
-    C::run(&mut transaction, "ANALYZE image_members").await?;
-    C::run(&mut transaction, "ANALYZE image_properties").await?;
+    analyze::<C>(&mut transaction).await?;
     Ok(Written::Whole(transaction))
+}
+
+pub(super) async fn analyze<C: Bulk>(transaction: &mut Transaction<'_, C::Database>) -> sqlx::Result<()> {
+    C::run(transaction, "ANALYZE images").await?;
+    C::run(transaction, "ANALYZE image_members").await?;
+    C::run(transaction, "ANALYZE image_properties").await
 }
 
 /// Enough that a pause after each, which TCP may cause, does not count.
@@ -250,6 +264,10 @@ pub(super) trait Bulk: Alone + Sized {
     /// Sets what is good for many rows, up to the end of the transaction.
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()>;
 
+    /// Makes others who write images wait up to the end of the transaction, while readers go on, and
+    /// finds images by their ids whatever is known of the table.
+    async fn prepare_updates(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()>;
+
     async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64>;
 
     /// The indexes that nothing but speed depends on.
@@ -267,9 +285,31 @@ pub(super) trait Bulk: Alone + Sized {
         fresh: bool,
     ) -> sqlx::Result<()>;
 
+    /// Gives images that are there the values of these, and stores the members of these.
+    async fn update(transaction: &mut Transaction<'_, Self::Database>, images: &[Image]) -> sqlx::Result<()>;
+
     /// After the commit: what makes the database smaller or faster.
     async fn tidy(&mut self) -> sqlx::Result<()>;
 }
+
+/// The columns of an image in the order in which they are written, each after what names its table.
+macro_rules! columns {
+    () => {
+        columns!("")
+    };
+    ($table:literal) => {
+        columns!(
+            $table,
+            "name", "status", "disk_format", "container_format", "size", "virtual_size", "checksum", "owner",
+            "is_public", "protected", "deleted", "min_ram", "min_disk", "created_at", "updated_at", "deleted_at",
+            "properties"
+        )
+    };
+    ($table:literal, $($column:literal),+) => {
+        concat!($table, "id", $(", ", $table, $column),+)
+    };
+}
+pub(super) use columns;
 
 const COUNT: &str = "SELECT count(*) FROM images";
 
@@ -312,6 +352,11 @@ impl Bulk for SqliteConnection {
         Ok(())
     }
 
+    /// There is one writer at a time in any case.
+    async fn prepare_updates(_: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
+        Ok(())
+    }
+
     async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64> {
         sqlx::query_scalar(COUNT).fetch_one(&mut **transaction).await
     }
@@ -350,48 +395,69 @@ impl Bulk for SqliteConnection {
     }
 
     async fn insert(transaction: &mut Transaction<'_, Self::Database>, images: &[Image], _: bool) -> sqlx::Result<()> {
+        write_to_sqlite(transaction, images, "").await
+    }
+
+    async fn update(transaction: &mut Transaction<'_, Self::Database>, images: &[Image]) -> sqlx::Result<()> {
+        let update = concat!(" ON CONFLICT (id) DO UPDATE SET (", columns!(), ") = (", columns!("excluded."), ")");
         for images in images.chunks(ROWS) {
-            let mut sql = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO images (id, name, status, disk_format, container_format, size, virtual_size, checksum, owner, \
-             is_public, protected, deleted, min_ram, min_disk, created_at, updated_at, deleted_at, properties) ",
-            );
-            sql.push_values(images, |mut row, image| {
-                row.push_bind(image.id.to_string())
-                    .push_bind(image.name.as_deref())
-                    .push_bind(&*image.status)
-                    .push_bind(image.disk_format.as_deref())
-                    .push_bind(image.container_format.as_deref())
-                    .push_bind(image.size)
-                    .push_bind(image.virtual_size)
-                    .push_bind(image.checksum.as_deref())
-                    .push_bind(image.owner.as_deref())
-                    .push_bind(image.is_public)
-                    .push_bind(image.protected)
-                    .push_bind(image.deleted)
-                    .push_bind(image.min_ram)
-                    .push_bind(image.min_disk)
-                    .push_bind(image.created_at.to_string())
-                    .push_bind(image.updated_at.map(|time| time.to_string()))
-                    .push_bind(image.deleted_at.map(|time| time.to_string()))
-                    .push_bind(&image.properties);
-            });
-            sql.build().execute(&mut **transaction).await?;
-            let members: Vec<(Uuid, &Member)> = members(images).collect();
-            if !members.is_empty() {
-                let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO image_members (image_id, member, can_share) ");
-                sql.push_values(members, |mut row, (id, Member { member, can_share })| {
-                    row.push_bind(id.to_string()).push_bind(member).push_bind(can_share);
-                });
-                sql.build().persistent(false).execute(&mut **transaction).await?;
+            let mut sql = QueryBuilder::<Sqlite>::new("DELETE FROM image_members WHERE image_id IN (");
+            let mut ids = sql.separated(", ");
+            for image in images {
+                ids.push_bind(image.id.to_string());
             }
+            sql.push(")");
+            sql.build().persistent(false).execute(&mut **transaction).await?;
         }
-        Ok(())
+        write_to_sqlite(transaction, images, update).await
     }
 
     async fn tidy(&mut self) -> sqlx::Result<()> {
         // Empties the log, which is as large as all that was written, unless a reader still needs it.
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(self).await.map(drop)
     }
+}
+
+/// Inserts images with their members; `conflict` says what becomes of those that are there.
+async fn write_to_sqlite(
+    transaction: &mut Transaction<'_, Sqlite>,
+    images: &[Image],
+    conflict: &'static str,
+) -> sqlx::Result<()> {
+    for images in images.chunks(ROWS) {
+        let mut sql = QueryBuilder::<Sqlite>::new(concat!("INSERT INTO images (", columns!(), ") "));
+        sql.push_values(images, |mut row, image| {
+            row.push_bind(image.id.to_string())
+                .push_bind(image.name.as_deref())
+                .push_bind(&*image.status)
+                .push_bind(image.disk_format.as_deref())
+                .push_bind(image.container_format.as_deref())
+                .push_bind(image.size)
+                .push_bind(image.virtual_size)
+                .push_bind(image.checksum.as_deref())
+                .push_bind(image.owner.as_deref())
+                .push_bind(image.is_public)
+                .push_bind(image.protected)
+                .push_bind(image.deleted)
+                .push_bind(image.min_ram)
+                .push_bind(image.min_disk)
+                .push_bind(image.created_at.to_string())
+                .push_bind(image.updated_at.map(|time| time.to_string()))
+                .push_bind(image.deleted_at.map(|time| time.to_string()))
+                .push_bind(&image.properties);
+        });
+        sql.push(conflict);
+        sql.build().execute(&mut **transaction).await?;
+    }
+    let members: Vec<(Uuid, &Member)> = members(images).collect();
+    for members in members.chunks(ROWS) {
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO image_members (image_id, member, can_share) ");
+        sql.push_values(members, |mut row, (id, Member { member, can_share })| {
+            row.push_bind(id.to_string()).push_bind(member).push_bind(can_share);
+        });
+        sql.build().persistent(false).execute(&mut **transaction).await?;
+    }
+    Ok(())
 }
 
 impl Bulk for PgConnection {
@@ -414,6 +480,14 @@ impl Bulk for PgConnection {
         let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'; \
             SET LOCAL work_mem = '256MB'";
         sqlx::raw_sql(settings).execute(&mut **transaction).await.map(drop)
+    }
+
+    async fn prepare_updates(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
+        // Plans that were made while the table was small, those of foreign keys too, are kept until
+        // it is large.
+        let lock = "LOCK TABLE images, image_members IN SHARE ROW EXCLUSIVE MODE; SET LOCAL enable_seqscan = off; \
+            SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+        sqlx::raw_sql(lock).execute(&mut **transaction).await.map(drop)
     }
 
     async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64> {
@@ -461,37 +535,62 @@ impl Bulk for PgConnection {
         // Rows of a table that was emptied in this very transaction need no second write that
         // marks them as visible to all.
         let freeze = if fresh { " WITH (FREEZE)" } else { "" };
-        let mut text = String::new();
-        for image in images {
-            push_image(&mut text, image);
-        }
-        let copy = format!(
-            "COPY images (id, name, status, disk_format, container_format, size, virtual_size, checksum, owner, \
-             is_public, protected, deleted, min_ram, min_disk, created_at, updated_at, deleted_at, properties) \
-             FROM STDIN{freeze}"
+        let copy = concat!("COPY images (", columns!(), ") FROM STDIN").to_owned() + freeze;
+        copy_images(transaction, &copy, images).await?;
+        copy_members(transaction, freeze, images).await
+    }
+
+    async fn update(transaction: &mut Transaction<'_, Self::Database>, images: &[Image]) -> sqlx::Result<()> {
+        let make = concat!(
+            "CREATE TEMPORARY TABLE updated ON COMMIT DROP AS SELECT ",
+            columns!(),
+            " FROM images WITH NO DATA"
         );
-        let mut rows = transaction.copy_in_raw(&copy).await?;
-        rows.send(text.as_bytes()).await?;
-        rows.finish().await?;
-        text.clear();
-        for (id, Member { member, can_share }) in members(images) {
-            write!(text, "{id}\t").expect("a String takes all that is written");
-            push_text(&mut text, member);
-            text.push_str(if *can_share { "\tt\n" } else { "\tf\n" });
-        }
-        if !text.is_empty() {
-            let copy = format!("COPY image_members (image_id, member, can_share) FROM STDIN{freeze}");
-            let mut rows = transaction.copy_in_raw(&copy).await?;
-            rows.send(text.as_bytes()).await?;
-            rows.finish().await?;
-        }
-        Ok(())
+        sqlx::raw_sql(make).execute(&mut **transaction).await?;
+        copy_images(transaction, concat!("COPY updated (", columns!(), ") FROM STDIN"), images).await?;
+        let update = concat!(
+            "UPDATE images SET (",
+            columns!(),
+            ") = (",
+            columns!("updated."),
+            ") FROM updated WHERE updated.id = images.id; \
+             DELETE FROM image_members USING updated WHERE image_id = updated.id; \
+             DROP TABLE updated"
+        );
+        sqlx::raw_sql(update).execute(&mut **transaction).await?;
+        copy_members(transaction, "", images).await
     }
 
     async fn tidy(&mut self) -> sqlx::Result<()> {
         // It marks the pages all of whose rows everybody sees, so that indexes answer alone.
         sqlx::raw_sql("VACUUM images, image_members, image_properties").execute(self).await.map(drop)
     }
+}
+
+async fn copy_images(transaction: &mut Transaction<'_, Postgres>, copy: &str, images: &[Image]) -> sqlx::Result<()> {
+    let mut text = String::new();
+    for image in images {
+        push_image(&mut text, image);
+    }
+    let mut rows = transaction.copy_in_raw(copy).await?;
+    rows.send(text.as_bytes()).await?;
+    rows.finish().await.map(drop)
+}
+
+async fn copy_members(transaction: &mut Transaction<'_, Postgres>, freeze: &str, images: &[Image]) -> sqlx::Result<()> {
+    let mut text = String::new();
+    for (id, Member { member, can_share }) in members(images) {
+        write!(text, "{id}\t").expect("a String takes all that is written");
+        push_text(&mut text, member);
+        text.push_str(if *can_share { "\tt\n" } else { "\tf\n" });
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    let copy = format!("COPY image_members (image_id, member, can_share) FROM STDIN{freeze}");
+    let mut rows = transaction.copy_in_raw(&copy).await?;
+    rows.send(text.as_bytes()).await?;
+    rows.finish().await.map(drop)
 }
 
 fn members(images: &[Image]) -> impl Iterator<Item = (Uuid, &Member)> {

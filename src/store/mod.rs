@@ -6,11 +6,13 @@
 //! ready, joined.
 
 mod bulk;
+mod export;
 mod measure;
 mod migrate;
 mod plan;
 mod pool;
 mod sql;
+mod upsert;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -29,12 +31,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use bulk::{Filled, Present, Step};
+pub use export::{Exported, portable_sql};
 use measure::{Kind, Measures, Watched};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
 use pool::Pool;
 use sql::{Compiled, Dialect, Sql};
-pub use sql::{Path, Plan, Projection};
+pub use sql::{Path, Plan, Projection, Selection};
+pub use upsert::{Counts, OnConflict, Record, Rules, Told, Upserted};
 
 use crate::query::{ImageQuery, View};
 

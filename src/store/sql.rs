@@ -1,12 +1,14 @@
 //! From a typed query to SQL text and binds. Text is only ever put together from constants;
 //! whatever a client sent is bound.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::NaiveDateTime;
+use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Database, Postgres, QueryBuilder, Row as _, Sqlite};
 use uuid::Uuid;
 
@@ -20,6 +22,16 @@ pub trait Dialect: Database {
         connection: &mut Self::Connection,
         sql: Sql<Self>,
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
+
+    /// Gives each row of a statement, as it comes.
+    async fn each(
+        connection: &mut Self::Connection,
+        sql: Sql<Self>,
+        take: impl FnMut(Self::Row) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>;
+
+    /// The text of a column; what is no UTF-8 in it, as SQLite may have it, is U+FFFD.
+    fn text(row: &Self::Row, column: usize) -> sqlx::Result<Cow<'_, str>>;
 
     /// The joined documents of a row of [`push_page`].
     fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>>;
@@ -107,6 +119,22 @@ macro_rules! read_rows {
     () => {
         async fn fetch(connection: &mut Self::Connection, mut sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
             sql.builder.build().fetch_all(connection).await
+        }
+
+        async fn each(
+            connection: &mut Self::Connection,
+            mut sql: Sql<Self>,
+            mut take: impl FnMut(Self::Row) -> anyhow::Result<()>,
+        ) -> anyhow::Result<()> {
+            let mut rows = sql.builder.build().persistent(false).fetch(connection);
+            while let Some(row) = rows.try_next().await? {
+                take(row)?;
+            }
+            Ok(())
+        }
+
+        fn text(row: &Self::Row, column: usize) -> sqlx::Result<Cow<'_, str>> {
+            Ok(String::from_utf8_lossy(row.try_get_unchecked(column)?))
         }
 
         fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>> {
@@ -395,6 +423,15 @@ const CANDIDATE: &str = "candidate_";
 
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
 const UNLIMITED: &str = " LIMIT 9223372036854775807";
+
+/// Which images are taken together, in one answer of any size.
+#[derive(Clone, Copy, Debug)]
+pub enum Selection<'a> {
+    /// All of them, deleted and killed ones too.
+    All,
+    /// Those that a list shows, and their order. Its limit holds, a marker does not.
+    Listed(&'a ImageQuery, &'a View),
+}
 
 /// What a page is compiled from.
 #[derive(Clone, Copy, Debug)]
@@ -924,6 +961,40 @@ fn push_named<DB: Dialect>(sql: &mut Sql<DB>, id: Uuid, view: &View, liveness: &
             sql.push(")");
         }
     }
+}
+
+/// The members of the image of a row as a JSON array.
+fn push_all_members<DB: Dialect>(sql: &mut Sql<DB>) {
+    sql.push("(SELECT '[' || coalesce(string_agg(document, ','), '') || ']' FROM (SELECT ").push(DB::MEMBER_DOCUMENT);
+    sql.push(" AS document FROM image_members WHERE image_id = images.id ORDER BY member) AS members)");
+}
+
+/// The documents of the images of these ids that are there, each with its members.
+pub fn push_present<DB: Dialect>(sql: &mut Sql<DB>, ids: &[Uuid]) {
+    sql.push("SELECT document, ");
+    push_all_members(sql);
+    sql.push(" FROM images WHERE id IN (NULL");
+    for id in ids {
+        sql.push(", ");
+        sql.bind(&Value::Id(*id));
+    }
+    sql.push(")");
+}
+
+/// The documents of many images, each with its members: of all that there are, or of those that a
+/// query lists, in the order of the query.
+pub fn push_many<DB: Dialect>(sql: &mut Sql<DB>, selection: &Selection) {
+    sql.push("SELECT document, ");
+    push_all_members(sql);
+    sql.push(" FROM images");
+    let Selection::Listed(query, view) = selection else {
+        sql.push(" ORDER BY created_at DESC, id DESC");
+        return;
+    };
+    sql.push(" WHERE ");
+    push_predicate(sql, query, &view.listed, "", Conditions::All);
+    push_order(sql, query, "");
+    push_limit(sql, query.limit);
 }
 
 /// The members of an image, as JSON lines: all of them for its owner and for who may name any

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 pub use browser::Browser;
 pub use fake_keystone::FakeKeystone;
 pub use image::{Image, Member, id, image};
-pub use server::{Answer, Glimpse, Start, get};
+pub use server::{Answer, Glimpse, Start, get, output_of};
 
 /// Names the PostgreSQL server of the tests.
 pub const POSTGRES: &str = "TEST_POSTGRES_URL";

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -79,10 +80,22 @@ impl Start {
         self.command().output().expect("the program can be run")
     }
 
+    /// Runs the program to its end on an input.
+    pub fn output_of(&self, input: &str) -> Output {
+        output_of(&mut self.command(), input)
+    }
+
     /// Starts the program with its messages piped, for what tells how far it is.
     pub fn spawn(&self) -> Child {
         let started = self.command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         started.expect("the program can be started")
+    }
+
+    /// Starts the program with its input and its messages piped, for what reads.
+    pub fn spawn_reading(&self) -> Child {
+        let mut command = self.command();
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("the program can be started")
     }
 
     /// The message of a start that is refused.
@@ -115,6 +128,18 @@ impl Start {
         };
         Glimpse { address: address.to_owned(), child, log, start: self }
     }
+}
+
+/// Runs a program to its end on an input.
+pub fn output_of(command: &mut Command, input: &str) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    thread::scope(|scope| {
+        // It may end before it has read all of it.
+        scope.spawn(move || stdin.write_all(input.as_bytes()).ok());
+        child.wait_with_output().expect("the program can be run")
+    })
 }
 
 /// A server that serves; it ends with the test.
