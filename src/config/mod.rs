@@ -166,25 +166,25 @@ pub struct Import {
 
     /// Of what form the records are
     ///
-    /// Default: told by the first of them. Example: `--format v2`
+    /// Default: told by the first of them. Example: `images.json --format v2`
     #[arg(long, value_enum)]
     pub format: Option<Format>,
 
     /// What becomes of a record whose image is there already
     ///
-    /// Example: `--on-conflict skip`
+    /// Example: `images.json --on-conflict skip`
     #[arg(long, value_enum, default_value_t = Conflict::Update)]
     pub on_conflict: Conflict,
 
     /// Store the rest where some records are refused; the exit status still tells that there are any
     ///
-    /// Default: nothing is stored then. Example: `--keep-going`
+    /// Default: nothing is stored then. Example: `images.json --keep-going`
     #[arg(long)]
     pub keep_going: bool,
 
     /// Tell what would be stored, and store nothing
     ///
-    /// Default: it is stored. Example: `--dry-run`
+    /// Default: it is stored. Example: `images.json --dry-run`
     #[arg(long)]
     pub dry_run: bool,
 }
