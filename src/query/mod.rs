@@ -114,6 +114,17 @@ pub enum Test {
     Never,
 }
 
+impl Test {
+    /// Whether a text without a character passes.
+    pub fn takes_empty_text(&self) -> bool {
+        match self {
+            Self::Equal(Value::Text(text)) => text.is_empty(),
+            Self::OneOf(texts) => texts.iter().any(String::is_empty),
+            _ => false,
+        }
+    }
+}
+
 /// The direction of the order; ties and nulls follow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {

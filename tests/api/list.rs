@@ -119,6 +119,30 @@ fn each_filter_keeps_what_it_names(engine: Engine) {
 }
 on_both_engines!(each_filter_keeps_what_it_names);
 
+/// The walk in the order of sizes is cut at once, so that the formats themselves lead to the page.
+fn an_empty_format_is_not_a_missing_one(engine: Engine) {
+    let with = |number, format: Option<&str>| Image {
+        disk_format: format.map(str::to_owned),
+        container_format: format.map(str::to_owned),
+        ..image(number)
+    };
+    let mut images = vec![with(1, None), with(2, Some("")), with(3, None), with(4, Some("raw"))];
+    images.extend((5..40).map(image));
+    let seed: String = images.iter().map(Image::insert).collect();
+    let server = Start::new(engine).seed("0001_images.sql", seed).set("WALK_LIMIT", "1").serve();
+    for (query, numbers) in [
+        ("disk_format=", &[2][..]),
+        ("container_format=eq:", &[2]),
+        ("disk_format=in:,", &[2]),
+        ("disk_format=in:,raw&container_format=in:raw,,iso", &[4, 2]),
+    ] {
+        let answer = server.get(&format!("/v1.1/images/detail?{query}&sort_key=size&limit=2"));
+        let found: Vec<_> = numbers.iter().map(|number| images[number - 1].document()).collect();
+        assert_eq!(answer.images(), found, "{query}");
+    }
+}
+on_both_engines!(an_empty_format_is_not_a_missing_one);
+
 fn deleted_and_killed_images_are_shown_to_who_asks_for_them(engine: Engine) {
     let state = |number: u32, status: &str, deleted: bool| {
         let mut image = image(number);

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
@@ -14,7 +15,8 @@ use crate::support::{Engine, Glimpse, Image, Member, Start, get, id, image, on_b
 
 const PROJECTS: [&str; 3] = ["p", "q", ""];
 const NAMES: [&str; 5] = ["a", "A", "b:c", "é", ""];
-const FORMATS: [&str; 3] = ["raw", "qcow2", "RAW"];
+/// The empty one is not the missing one.
+const FORMATS: [&str; 4] = ["raw", "qcow2", "RAW", ""];
 const STATUSES: [&str; 6] = ["active", "queued", "killed", "deleted", "pending_delete", "saving"];
 const SIZES: [i64; 4] = [0, 1, 1024, i64::MAX];
 /// Some of them whole days apart, to the microsecond.
@@ -40,12 +42,23 @@ fn text(values: &'static [&'static str]) -> impl Strategy<Value = Option<String>
     nullable(values).prop_map(|text| text.map(str::to_owned))
 }
 
+/// The value of a property; among them two that differ in their 256th character only, of which the
+/// table of properties holds the first 255.
+fn any_property() -> impl Strategy<Value = String> {
+    let long = (0..2_usize).prop_map(|more| "é".repeat(255) + &"x".repeat(more));
+    prop_oneof![3 => select(&NAMES[..]).prop_map(str::to_owned), 1 => long]
+}
+
 fn any_image() -> impl Strategy<Value = Image> {
     let columns = (
         (text(&NAMES), select(&STATUSES[..]), text(&FORMATS), text(&FORMATS), nullable(&SIZES)),
         (text(&PROJECTS), any::<bool>(), any::<bool>(), any::<bool>(), select(&TIMES[..]), text(&TIMES)),
         (0..2_i64, 0..2_i64),
-        proptest::collection::btree_map(select(&KEYS[..]).prop_map(str::to_owned), text(&NAMES), 0..3),
+        proptest::collection::btree_map(
+            select(&KEYS[..]).prop_map(str::to_owned),
+            option::weighted(0.75, any_property()),
+            0..3,
+        ),
         subsequence(&["p", "q"][..], 0..=2),
     );
     columns.prop_map(|(texts, flags, (min_ram, min_disk), properties, members)| {
@@ -113,8 +126,8 @@ fn any_parameters() -> impl Strategy<Value = Parameters> {
         maybe("changes-since", owned(&TIMES)).boxed(),
         maybe("protected", owned(&["true", "False", "1", "0"])).boxed(),
         maybe("is_public", owned(&["true", "False", "none"])).boxed(),
-        maybe("property-os", owned(&NAMES)).boxed(),
-        maybe("property-k\"e'y", owned(&NAMES)).boxed(),
+        maybe("property-os", any_property().boxed()).boxed(),
+        maybe("property-k\"e'y", any_property().boxed()).boxed(),
         maybe("sort_key", owned(&SORT_KEYS)).boxed(),
         maybe("sort_dir", owned(&["asc", "desc"])).boxed(),
         (1..30_u32).prop_map(|limit| Some(("limit".to_owned(), limit.to_string()))).boxed(),
