@@ -50,6 +50,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         target.reach(false, settings.connect_timeout).await?;
         target.check_schema().await?;
     }
+    service.store.hold().await?;
 
     let service = web::Data::new(service);
     let apart = settings.metrics_listen().map(|address| serve_metrics(&service, address)).transpose()?;

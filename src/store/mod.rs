@@ -442,6 +442,21 @@ impl Store {
         })
     }
 
+    /// Has SQLite's file open from now on, before the first request. `glimpse generate` turns the
+    /// write-ahead log off where nobody has, and whoever comes later waits until it is done.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub async fn hold(&self) -> Result<(), StoreError> {
+        let Connections::Sqlite(pool) = &self.pool else { return Ok(()) };
+        let mut held = pool.acquire().await?;
+        // It has the file open only once it has read.
+        let read = sqlx::query("SELECT 1 FROM sqlite_schema").execute(held.begin(self.patience.query)).await;
+        let outcome = read.map(drop).map_err(StoreError::from);
+        held.ended(&outcome);
+        outcome
+    }
+
     /// How the page of a query is found: what the choice of its plan rests on, and every statement
     /// with its cost.
     ///

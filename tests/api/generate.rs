@@ -192,15 +192,18 @@ fn writes_ahead(database: &Database) -> bool {
 /// PostgreSQL lets nobody read a table that is being emptied.
 #[test]
 fn readers_of_a_file_see_what_was_there_until_all_is_stored() {
-    let server = Start::on(fill(Database::new(Engine::Sqlite), &["--count", "100"])).serve();
-    let before = everything(&server);
+    let (database, before) = served(fill(Database::new(Engine::Sqlite), &["--count", "100"]));
+    // Nobody has asked it for anything when the filling begins.
+    let server = Start::on(database).serve();
     let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
     command.arg("generate").args(ENDLESS).current_dir(server.database().folder.path());
     command.env("DATABASE_URL", &server.database().url).stderr(Stdio::piped());
     let filling = filling(command.spawn().expect("it starts"));
-    assert_eq!(everything(&server), before);
+    let (meanwhile, wrote_ahead) = (everything(&server), writes_ahead(server.database()));
     interrupt(&filling.0, "INT");
     end(filling);
+    assert_eq!(meanwhile, before);
+    assert!(wrote_ahead, "else readers wait once the rows outgrow the memory of the filling");
     assert_eq!(everything(&server), before);
     assert!(writes_ahead(server.database()));
 }
