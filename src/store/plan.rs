@@ -145,7 +145,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             findings.push(Finding::Cut { rows, matches });
             let prospect = match &prospect {
                 Some(prospect) => prospect,
-                None => prospect.insert(self.prospect(page, &mut findings).await?),
+                None => prospect.insert(self.prospect(page, rows, &mut findings).await?),
             };
             plan = prospect.plan(page, rows, matches);
         }
@@ -157,8 +157,14 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     }
 
     /// What the paths to the matches of a page are like.
-    async fn prospect(&mut self, page: &Compiled<'_>, findings: &mut Vec<Finding>) -> Result<Prospect, StoreError> {
-        let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(0);
+    async fn prospect(
+        &mut self,
+        page: &Compiled<'_>,
+        walked: u32,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Prospect, StoreError> {
+        // PostgreSQL does not know how many there are before it has analysed them.
+        let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.into());
         let few = images.saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
         let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, SAMPLE)).await?;
