@@ -19,10 +19,12 @@
 //! * [`health`]: whether the server lives, for a container's health check.
 //! * [`shell`]: completions and manual pages.
 //! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
+//! * [`duration`], [`random`]: durations as they are written, and numbers that a seed means for ever.
 //! * [`progress`], [`stop`]: how far long work is, and what ends it early.
 
 pub mod auth;
 pub mod config;
+pub mod duration;
 pub mod explain;
 pub mod export;
 pub mod generate;
@@ -33,6 +35,7 @@ pub mod import;
 pub mod outgoing;
 pub mod progress;
 pub mod query;
+pub mod random;
 pub mod server;
 pub mod shell;
 pub mod stop;

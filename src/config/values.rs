@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use actix_web::http::Uri;
 use chrono::{Datelike as _, NaiveDateTime};
 
+pub use crate::duration::parse as duration;
 use crate::timestamp::Timestamp;
 
 /// A setting whose variable may be there and empty, which is as if it were not.
@@ -41,13 +41,6 @@ pub fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
     }
     let count = value.parse().ok().filter(|count| (1..=1000).contains(count));
     count.map(|count| Optional(Some(count))).ok_or("a whole number from 1 to 1000 is accepted")
-}
-
-pub fn duration(value: &str) -> Result<Duration, &'static str> {
-    // PostgreSQL takes whole milliseconds, and 0 for no limit.
-    let accepted = Duration::from_millis(1)..=Duration::from_hours(24);
-    let duration = humantime::parse_duration(value).ok().filter(|duration| accepted.contains(duration));
-    duration.ok_or("a duration from 1ms to 1day is accepted, such as 5s, 200ms or 1m")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]

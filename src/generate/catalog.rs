@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 
 use chrono::{NaiveDateTime, TimeDelta};
-use uuid::{Builder, Uuid};
 
 use crate::image::{Image, Member};
+use crate::random::Random;
 use crate::timestamp::Timestamp;
 
 /// Where the images are created, in days before the end.
@@ -348,66 +348,6 @@ impl Ranks {
     }
 }
 
-/// SplitMix64, whose numbers no release of a library can change.
-struct Random(u64);
-
-impl Random {
-    /// The numbers of one image: those of two images, or of two seeds, have nothing in common.
-    fn new(seed: u64, index: u64) -> Self {
-        Self(mix(mix(seed) ^ index))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
-    }
-
-    /// From 0 to less than `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        let scaled = (u128::from(self.next()) * u128::from(end)) >> 64;
-        u64::try_from(scaled).expect("less than the end")
-    }
-
-    fn small(&mut self, end: u32) -> u32 {
-        u32::try_from(self.below(u64::from(end))).expect("less than the end")
-    }
-
-    /// True `times` times in `many`.
-    fn one_in(&mut self, many: u64, times: u64) -> bool {
-        self.below(many) < times
-    }
-
-    fn pick<'a, T>(&mut self, values: &'a [T]) -> &'a T {
-        let place = self.below(values.len() as u64);
-        &values[usize::try_from(place).expect("less than the length")]
-    }
-
-    fn weighted<'a, T>(&mut self, values: &'a [(T, u64)]) -> &'a T {
-        let mut place = self.below(values.iter().map(|(_, weight)| weight).sum());
-        let found = values.iter().find(|(_, weight)| {
-            let here = place < *weight;
-            place = place.saturating_sub(*weight);
-            here
-        });
-        found.map(|(value, _)| value).expect("the place is less than the sum")
-    }
-
-    fn hex32(&mut self) -> String {
-        format!("{:016x}{:016x}", self.next(), self.next())
-    }
-
-    fn uuid(&mut self) -> Uuid {
-        let bits = u128::from(self.next()) << 64 | u128::from(self.next());
-        Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
-    }
-}
-
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -415,7 +355,7 @@ mod tests {
     use chrono::{NaiveDateTime, TimeDelta};
     use serde_json::{Map, Value};
 
-    use super::{Catalog, Random};
+    use super::Catalog;
     use crate::image::Image;
     use crate::timestamp::Timestamp;
 
@@ -426,9 +366,6 @@ mod tests {
     /// Whatever this pins, others have kept: catalogs that were compared, reports that name a seed.
     #[test]
     fn a_seed_means_the_same_for_ever() {
-        let mut random = Random(1_234_567);
-        assert_eq!(random.next(), 6_457_827_717_110_365_317, "the first number of SplitMix64");
-        assert_eq!(random.next(), 3_203_168_211_198_807_973, "the second number of SplitMix64");
         let until = Timestamp::parse("2026-01-01").expect("a time");
         let image = Catalog::new(1, 1_000_000, until).image(999_999);
         assert_eq!(image.id.to_string(), "dfe5bf5b-28e6-40de-9536-b2f6774133ff");
