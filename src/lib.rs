@@ -11,6 +11,7 @@
 //! * [`query`]: the query string as a typed [`query::ImageQuery`], pure; the table of parameters.
 //! * [`auth`]: who asks, and what that lets them see.
 //! * [`store`]: the only module that knows SQL: schema, seeds, and the pages of a query.
+//! * [`faults`]: which requests of a test environment fail on purpose.
 //! * [`http`]: routes, answers and error bodies.
 //! * [`config`], [`telemetry`], [`server`], [`version`]: the settings, the log, the process around it all, and its build.
 //! * [`explain`]: how a list is found, for people.
@@ -27,6 +28,7 @@ pub mod config;
 pub mod duration;
 pub mod explain;
 pub mod export;
+pub mod faults;
 pub mod generate;
 pub mod health;
 pub mod http;

@@ -3,6 +3,7 @@
 use uuid::{Builder, Uuid};
 
 /// SplitMix64, whose numbers no release of a library can change.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::{NormalizePath, TrailingSlash, from_fn};
+use actix_web::middleware::{Condition, NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, HttpServer, web};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::Settings;
+use crate::faults::Faults;
 use crate::http::{self, Metrics, Service};
 use crate::store::Target;
 
@@ -38,6 +39,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let target = settings.target()?;
     let store = target.clone().open(settings.patience());
     let service = Service {
+        faults: settings.faults()?,
         access: settings.access()?,
         limits: settings.limits()?,
         public_url: settings.public_url().map(str::to_owned),
@@ -52,12 +54,16 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     service.store.hold().await?;
 
+    for rule in service.faults.iter().flat_map(Faults::rules) {
+        tracing::warn!("requests will fail on purpose (FAULTS_FILE), by {rule}");
+    }
     let service = web::Data::new(service);
     let apart = settings.metrics_listen().map(|address| serve_metrics(&service, address)).transpose()?;
     let (shared, has_metrics) = (service.clone(), apart.is_none());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shared.clone())
+            .wrap(Condition::new(shared.faults.is_some(), from_fn(http::faults_at_the_door)))
             .wrap(NormalizePath::new(TrailingSlash::MergeOnly))
             .wrap(from_fn(http::version_by_media_type))
             .wrap(from_fn(http::envelope))
@@ -112,7 +118,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 fn serve_metrics(service: &web::Data<Service>, address: SocketAddr) -> anyhow::Result<ServerHandle> {
     let service = service.clone();
     let app = move || {
-        let app = App::new().app_data(service.clone()).wrap(from_fn(http::envelope));
+        let app = App::new().app_data(service.clone());
+        let app = app.wrap(Condition::new(service.faults.is_some(), from_fn(http::faults_at_the_door)));
+        let app = app.wrap(from_fn(http::envelope));
         app.configure(http::configure_metrics)
     };
     let server = HttpServer::new(app)

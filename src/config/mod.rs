@@ -23,6 +23,7 @@ pub use variables::Unknown;
 
 use crate::auth::keystone::{self, Account, Keystone};
 use crate::auth::{Access, Authenticator, Caller, Identity, Tokens};
+use crate::faults::Faults;
 use crate::query::Limits;
 use crate::store::{Patience, Target};
 use crate::timestamp::Timestamp;
@@ -434,6 +435,12 @@ pub struct Settings {
     #[arg(long = "seeds", value_name = "SEEDS_DIR", env = "SEEDS_DIR", value_parser = optional_path)]
     pub seeds_dir: Option<Optional<PathBuf>>,
 
+    /// A JSON file of rules by which requests fail on purpose, to try clients in a test environment
+    ///
+    /// Default: none fails on purpose. Example: `--faults docs/faults.json`
+    #[arg(long = "faults", value_name = "FAULTS_FILE", env = "FAULTS_FILE", value_parser = optional_path)]
+    pub faults_file: Option<Optional<PathBuf>>,
+
     /// Images in a page whose query has no limit; MAX_LIMIT unless given
     ///
     /// Default: MAX_LIMIT. Example: `--default-limit 25`
@@ -553,10 +560,11 @@ impl Settings {
     /// Looks for what the start would refuse, as far as the settings alone tell.
     ///
     /// # Errors
-    /// Those of [`Settings::target`], [`Settings::limits`] and [`Settings::access`].
+    /// Those of [`Settings::target`], [`Settings::limits`], [`Settings::faults`] and [`Settings::access`].
     pub fn check(&self) -> anyhow::Result<()> {
         self.target()?;
         self.limits()?;
+        self.faults()?;
         self.access()?;
         Ok(())
     }
@@ -602,6 +610,30 @@ impl Settings {
             "DEFAULT_LIMIT is {default}, above MAX_LIMIT, which is {max}; at most {max} is accepted."
         );
         Ok(Limits { default, max })
+    }
+
+    /// What fails on purpose.
+    ///
+    /// # Errors
+    /// With `AUTH=keystone`, which is for clouds that people rely on; rules about callers where there
+    /// are none; and those of [`Faults::read`].
+    pub fn faults(&self) -> anyhow::Result<Option<Faults>> {
+        let Some(path) = given(self.faults_file.as_ref()) else { return Ok(None) };
+        ensure!(
+            self.auth != Auth::Keystone,
+            "FAULTS_FILE is {}, and AUTH is keystone: faults on purpose are for test environments alone. \
+             Take FAULTS_FILE away, or set AUTH=none or AUTH=tokens.",
+            path.display()
+        );
+        let faults = Faults::read(path)?;
+        if let Some(rule) = faults.rules().iter().find(|rule| self.auth == Auth::None && rule.needs_caller()) {
+            bail!(
+                "The file {} (FAULTS_FILE) is refused: {} asks for a project or user, which nobody has with AUTH=none.",
+                path.display(),
+                rule.label()
+            );
+        }
+        Ok(Some(faults))
     }
 
     /// Who may ask.

@@ -37,6 +37,9 @@ pub enum ApiError {
     /// 503, with the cause for the log: a later try may succeed.
     #[error("The database does not answer at the moment.")]
     Unavailable(String),
+    /// Any status, because the rules of a test environment say so.
+    #[error("{1}")]
+    OnPurpose(StatusCode, String),
     /// 503 of the service that validates tokens.
     #[error("{0}")]
     NoValidation(AuthError),
@@ -107,6 +110,7 @@ impl ResponseError for ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::OnPurpose(status, _) => *status,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) | Self::NoValidation(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Service;
+use crate::faults::{Effect, End};
 use crate::store::Store;
 use crate::version;
 
@@ -42,6 +43,11 @@ struct Answer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Fault {
+    effect: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
     commit: &'static str,
@@ -54,6 +60,7 @@ pub struct Metrics {
     durations: Family<Route, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     images: Counter,
+    faults: Family<Fault, Counter>,
 }
 
 impl Metrics {
@@ -63,11 +70,13 @@ impl Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let (in_flight, images) = (Gauge::default(), Counter::default());
+        let faults = Family::default();
         registry.register("http_requests", "Requests that were answered", requests.clone());
         let help = "Time from a request's head to its answer";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, durations.clone());
         registry.register("http_requests_in_flight", "Requests that wait for their answer", in_flight.clone());
         registry.register("images_returned", "Images in the lists that were answered", images.clone());
+        registry.register("faults_injected", "Faults on purpose that requests have met", faults.clone());
         let build = Build { version: version::VERSION, commit: version::COMMIT };
         registry.register(
             "build",
@@ -75,12 +84,23 @@ impl Metrics {
             Info::new(build),
         );
         store.register(&mut registry);
-        Self { registry, requests, durations, in_flight, images }
+        Self { registry, requests, durations, in_flight, images, faults }
     }
 
     /// Counts the images of a list.
     pub fn returned(&self, images: u64) {
         self.images.inc_by(images);
+    }
+
+    /// Counts a fault on purpose.
+    pub fn injected(&self, fault: &Effect) {
+        let effect = match fault.end {
+            End::Answer => "delay",
+            End::Refusal { .. } => "status",
+            End::Cut => "cut",
+            End::Truncated(_) => "truncate_to",
+        };
+        self.faults.get_or_create(&Fault { effect }).inc();
     }
 
     /// Counts a request as in flight.

@@ -2,6 +2,7 @@
 
 mod console;
 mod error;
+mod faults;
 mod images;
 mod metrics;
 mod versions;
@@ -19,9 +20,11 @@ use actix_web::{
 use uuid::Uuid;
 
 pub use error::ApiError;
+pub use faults::faults_at_the_door;
 pub use metrics::Metrics;
 
 use crate::auth::{Access, AuthError, Caller};
+use crate::faults::{End, Faults};
 use crate::query::Limits;
 use crate::store::Store;
 
@@ -29,6 +32,8 @@ use crate::store::Store;
 pub struct Service {
     pub access: Access,
     pub limits: Limits,
+    /// What fails on purpose, in a test environment.
+    pub faults: Option<Faults>,
     /// Scheme and host of links, where they are not those of the request.
     pub public_url: Option<String>,
     pub store: Store,
@@ -122,6 +127,9 @@ async fn authenticate(
     match service.access.caller(token).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
+            if let Some(answer) = faults::meet_with_caller(&request).await {
+                return Ok(ServiceResponse::new(request.into_parts().0, answer).map_into_right_body());
+            }
             next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
         Err(error) => {
@@ -173,8 +181,8 @@ const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-openst
 /// The longest request line that is looked at, in bytes with its line end, as in the reference.
 const REQUEST_LINE: usize = 8192;
 
-/// Around every request: its id, the length of its first line, its line in the log, and its part
-/// in the metrics.
+/// Around every request: its id, the length of its first line, its line in the log, its part in
+/// the metrics, and what a fault on purpose leaves of its answer.
 ///
 /// # Errors
 /// None of its own; the handlers' are answers by then.
@@ -215,15 +223,23 @@ pub async fn envelope(
         _ => response.map_into_left_body(),
     };
 
-    let extensions = response.request().extensions();
-    let project = extensions.get::<Caller>().and_then(Caller::project);
-    let status = response.status().as_u16();
     let elapsed = started.elapsed();
-    in_flight.answered(response.request(), status, elapsed);
     let duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
-    tracing::info!(%method, path, status, duration_ms, request_id = id, project, "{method} {path} {status}");
-    drop(extensions);
-    Ok(response)
+    let project = response.request().extensions().get::<Caller>().and_then(Caller::project).map(str::to_owned);
+    let status = response.status().as_u16();
+    let Some(faults::Met { rule, end }) = faults::met(response.request()) else {
+        in_flight.answered(response.request(), status, elapsed);
+        tracing::info!(%method, path, status, duration_ms, request_id = id, project, "{method} {path} {status}");
+        return Ok(response.map_into_left_body());
+    };
+    if end == End::Cut {
+        drop(in_flight);
+        tracing::warn!(%method, path, duration_ms, request_id = id, project, fault = rule, "{method} {path} cut on purpose");
+    } else {
+        in_flight.answered(response.request(), status, elapsed);
+        tracing::warn!(%method, path, status, duration_ms, request_id = id, project, fault = rule, "{method} {path} {status} by a fault on purpose");
+    }
+    Ok(faults::damage(response, &end).await?.map_into_right_body())
 }
 
 /// The client's own id if it is `req-` and at most 64 letters, digits and dashes in all, else a

@@ -17,6 +17,7 @@ mod console;
 mod docs;
 mod explain;
 mod export;
+mod faults;
 mod generate;
 mod import;
 mod indexes;
