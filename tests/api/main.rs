@@ -18,6 +18,7 @@ mod docs;
 mod explain;
 mod export;
 mod faults;
+mod first_steps;
 mod generate;
 mod import;
 mod indexes;
