@@ -68,10 +68,11 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             .wrap(from_fn(http::version_by_media_type))
             .wrap(from_fn(http::envelope))
             .configure(|config| {
+                let mut routes = http::unversioned_routes();
                 if has_metrics {
-                    http::configure_metrics(config);
+                    routes.push(http::metrics_route());
                 }
-                http::configure(config);
+                http::configure_api(config, &shared, routes);
             })
     })
     .disable_signals()
@@ -121,7 +122,7 @@ fn serve_metrics(service: &web::Data<Service>, address: SocketAddr) -> anyhow::R
         let app = App::new().app_data(service.clone());
         let app = app.wrap(Condition::new(service.faults.is_some(), from_fn(http::faults_at_the_door)));
         let app = app.wrap(from_fn(http::envelope));
-        app.configure(http::configure_metrics)
+        app.configure(|config| http::configure(config, vec![http::metrics_route()]))
     };
     let server = HttpServer::new(app)
         .workers(1)

@@ -109,6 +109,16 @@ pub enum Authenticator {
     Keystone(Box<Keystone>),
 }
 
+/// Whether a request needs a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// None is looked at.
+    Never,
+    /// More is seen with one.
+    Optional,
+    Always,
+}
+
 /// Who may ask at all.
 pub struct Access {
     authenticator: Authenticator,
@@ -121,6 +131,14 @@ impl Access {
     /// any, an authenticated caller needs one of them.
     pub fn new(authenticator: Authenticator, anonymous_public: bool, allowed_roles: Vec<String>) -> Self {
         Self { authenticator, anonymous_public, allowed_roles }
+    }
+
+    pub fn need(&self) -> Need {
+        match &self.authenticator {
+            Authenticator::None => Need::Never,
+            _ if self.anonymous_public => Need::Optional,
+            _ => Need::Always,
+        }
     }
 
     /// The value of `WWW-Authenticate` in a 401 (RFC 9110, 11.6.1).

@@ -3,6 +3,7 @@
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use serde_json::Value;
 use thiserror::Error;
 
 use super::{ALLOW, JSON};
@@ -87,13 +88,18 @@ struct Wrapped<'a> {
 }
 
 impl ApiError {
+    /// The body, for the documentation.
+    pub fn document(&self) -> Value {
+        self.with_body(|body| serde_json::to_value(body))
+    }
+
     /// The body for python-glanceclient, which fails on its own handling of refusals where the
     /// values of a JSON object are no objects.
     pub fn wrapped(&self) -> String {
         self.with_body(|error| serde_json::to_string(&Wrapped { error }))
     }
 
-    fn with_body(&self, write: impl FnOnce(Body<'_>) -> serde_json::Result<String>) -> String {
+    fn with_body<T>(&self, write: impl FnOnce(Body<'_>) -> serde_json::Result<T>) -> T {
         let status = self.status_code();
         let title = status.canonical_reason().unwrap_or_default();
         let code = format!("{} {title}", status.as_u16());

@@ -65,8 +65,7 @@ pub async fn one(
     let mut response = if request.method() == Method::HEAD {
         HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
     } else {
-        let message = format!("Glimpse keeps no image data, so there is none of the image {id}.");
-        HttpResponse::from_error(ApiError::NotFound(message))
+        HttpResponse::from_error(no_data(&id))
     };
     for (name, value) in headers(&document) {
         response.headers_mut().insert(name, value);
@@ -108,7 +107,13 @@ async fn find(id: &str, service: &Service, caller: &Caller) -> Result<(Uuid, Map
     Ok((uuid, serde_json::from_str(&document).expect("the database keeps documents as JSON objects")))
 }
 
-fn no_image(id: &str) -> ApiError {
+/// The refusal of a single image's data.
+pub fn no_data(id: &str) -> ApiError {
+    ApiError::NotFound(format!("Glimpse keeps no image data, so there is none of the image {id}."))
+}
+
+/// The refusal where there is no image, or none that the caller may see.
+pub fn no_image(id: &str) -> ApiError {
     ApiError::NotFound(format!("No image that you can see has the id {id}."))
 }
 

@@ -1,10 +1,13 @@
 //! The API over HTTP: routes, and what is common to all answers.
 
+mod assets;
 mod console;
+mod docs;
 mod error;
 mod faults;
 mod images;
 mod metrics;
+mod openapi;
 mod versions;
 
 use std::time::Instant;
@@ -23,6 +26,7 @@ pub use error::ApiError;
 pub use faults::faults_at_the_door;
 pub use metrics::Metrics;
 
+use self::openapi::Operation;
 use crate::auth::{Access, AuthError, Caller};
 use crate::faults::{End, Faults};
 use crate::query::Limits;
@@ -47,62 +51,117 @@ const JSON: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/jso
 const VERSIONS: [&str; 3] = ["/v1", "/v1.0", "/v1.1"];
 
 /// What is served without a version, and without a caller.
-const UNVERSIONED: [&str; 6] = ["/", "/versions", "/healthcheck", "/ready", "/console", METRICS];
+const UNVERSIONED: [&str; 8] =
+    ["/", "/versions", "/healthcheck", "/ready", "/openapi.json", "/docs", "/console", METRICS];
 
 /// Before what else is served so.
-const UNVERSIONED_FOLDERS: [&str; 2] = ["/versions/", "/console/"];
+const UNVERSIONED_FOLDERS: [&str; 3] = ["/versions/", "/docs/", "/console/"];
 
 /// Where the metrics are.
 const METRICS: &str = "/metrics";
 
-/// The route of the metrics, and no other.
-pub fn configure_metrics(config: &mut web::ServiceConfig) {
-    config.service(reading(&[METRICS], metrics::show)).default_service(web::to(not_found));
+/// What is served at a path, and what the documentation tells of it: nothing is served without.
+pub struct Route {
+    /// The path as actix-web's pattern; under a version the part behind that.
+    path: &'static str,
+    operation: Operation,
+    resource: Box<dyn FnOnce(&str) -> Resource>,
 }
 
-/// All routes but that of the metrics. Under a version everything but its document needs a caller.
-pub fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(reading(&["/"], versions::choices))
-        .service(reading(&["/versions", "/versions/{tail:.*}"], versions::list))
-        .service(reading(&["/healthcheck"], healthcheck))
-        .service(reading(&["/ready"], ready))
-        .configure(console::configure)
-        .default_service(web::to(not_found));
-    for version in VERSIONS {
-        config.service(reading(&[version, &format!("{version}/")], versions::document)).service(
-            web::scope(version)
-                .wrap(from_fn(authenticate))
-                .service(reading(&["/images"], images::brief))
-                .service(reading(&["/images/detail"], images::detail))
-                .service(reading(&["/images/{id}"], images::one))
-                .service(reading(&["/images/{id}/members"], images::members))
-                .service(reading(&["/shared-images/{project}"], images::shared))
-                .default_service(web::to(not_found)),
-        );
+impl Route {
+    /// A resource that can only be read.
+    fn new<F, Args>(path: &'static str, operation: Operation, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let resource = move |prefix: &str| {
+            web::resource(format!("{prefix}{path}"))
+                .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
+                .route(web::method(Method::OPTIONS).to(async || HttpResponse::Ok().insert_header(ALLOW).finish()))
+                .default_service(web::to(async |request: HttpRequest| {
+                    Err::<HttpResponse, _>(ApiError::MethodNotAllowed(request.method().clone()))
+                }))
+        };
+        Self { path, operation, resource: Box::new(resource) }
     }
+
+    fn resource_below(self, prefix: &str) -> Resource {
+        (self.resource)(prefix)
+    }
+}
+
+/// The route of the metrics.
+pub fn metrics_route() -> Route {
+    Route::new(METRICS, openapi::metrics(), metrics::show)
+}
+
+/// All routes without a version but that of the metrics.
+pub fn unversioned_routes() -> Vec<Route> {
+    let mut routes = vec![
+        Route::new("/", openapi::choices(), versions::choices),
+        Route::new("/versions", openapi::versions(), versions::list),
+        Route::new("/versions/{tail:.*}", openapi::versions_below(), versions::list),
+        Route::new("/healthcheck", openapi::healthcheck(), healthcheck),
+        Route::new("/ready", openapi::ready(), ready),
+        Route::new("/openapi.json", openapi::document(), openapi::show),
+    ];
+    routes.extend(docs::routes());
+    routes.extend(console::routes());
+    routes
+}
+
+/// The document of a version.
+fn version_routes() -> [Route; 2] {
+    [
+        Route::new("", openapi::version(), versions::document),
+        Route::new("/", openapi::version_with_slash(), versions::document),
+    ]
+}
+
+/// What under a version needs a caller.
+fn image_routes() -> [Route; 5] {
+    [
+        Route::new("/images", openapi::brief(), images::brief),
+        Route::new("/images/detail", openapi::detail(), images::detail),
+        Route::new("/images/{id}", openapi::one(), images::one),
+        Route::new("/images/{id}/members", openapi::members(), images::members),
+        Route::new("/shared-images/{project}", openapi::shared(), images::shared),
+    ]
+}
+
+/// Serves these routes and no others.
+pub fn configure(config: &mut web::ServiceConfig, routes: Vec<Route>) {
+    for route in routes {
+        config.service(route.resource_below(""));
+    }
+    config.default_service(web::to(not_found));
+}
+
+/// Serves the API under each version, these other routes, and the document of all of it.
+pub fn configure_api(config: &mut web::ServiceConfig, service: &Service, routes: Vec<Route>) {
+    let versioned: Vec<Route> = version_routes().into_iter().chain(image_routes()).collect();
+    config.app_data(web::Data::new(openapi::Document::new(service, &routes, &versioned)));
+    for version in VERSIONS {
+        for route in version_routes() {
+            config.service(route.resource_below(version));
+        }
+        let scope = web::scope(version).wrap(from_fn(authenticate)).default_service(web::to(not_found));
+        config.service(image_routes().into_iter().fold(scope, |scope, route| scope.service(route.resource_below(""))));
+    }
+    configure(config, routes);
 }
 
 /// The methods that every route takes.
 const ALLOW: (header::HeaderName, &str) = (header::ALLOW, "GET, HEAD, OPTIONS");
 
-/// A resource that can only be read.
-fn reading<F, Args>(paths: &[&str], handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(paths.to_vec())
-        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
-        .route(web::method(Method::OPTIONS).to(async || HttpResponse::Ok().insert_header(ALLOW).finish()))
-        .default_service(web::to(async |request: HttpRequest| {
-            Err::<HttpResponse, _>(ApiError::MethodNotAllowed(request.method().clone()))
-        }))
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(nothing_at(request.path()))
 }
 
-async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotFound(format!("Nothing is served at {}.", request.path())))
+fn nothing_at(path: &str) -> ApiError {
+    ApiError::NotFound(format!("Nothing is served at {path}."))
 }
 
 /// The process lives.

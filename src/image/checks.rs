@@ -14,7 +14,7 @@ use crate::query::canonical_uuid;
 use crate::timestamp::Timestamp;
 
 /// Every status that an image may have.
-const STATUSES: [&str; 9] =
+pub const STATUSES: [&str; 9] =
     ["queued", "saving", "uploading", "importing", "active", "deactivated", "killed", "pending_delete", "deleted"];
 
 /// The characters of a name, an owner, a member or a format.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-pub use parameters::{Bound, Kind, PARAMETERS, Parameter};
+pub use parameters::{Bound, Kind, PARAMETERS, Parameter, SORT_KEYS};
 pub use parse::{Limits, QueryError, canonical_uuid, pairs, parse};
 
 use crate::timestamp::Timestamp;

@@ -65,7 +65,16 @@ fn the_media_type_may_name_the_version() {
     at("/images/detail?limit=x", "v1").refusal(400);
     at("/v1.1/images/detail", "v1").refusal(404);
     at("/images/detail", "v9").refusal(404);
-    for (path, status) in [("/", 300), ("/versions", 200), ("/healthcheck", 200), ("/ready", 200), ("/console/", 308)] {
+    for (path, status) in [
+        ("/", 300),
+        ("/versions", 200),
+        ("/healthcheck", 200),
+        ("/ready", 200),
+        ("/console/", 308),
+        ("/openapi.json", 200),
+        ("/docs", 200),
+        ("/docs/docs.js", 200),
+    ] {
         assert_eq!(at(path, "v1").status, status, "{path}");
     }
 }

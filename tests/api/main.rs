@@ -27,6 +27,7 @@ mod list;
 mod metrics;
 mod migrations;
 mod model;
+mod openapi;
 mod packaging;
 mod program;
 mod properties;

@@ -1,12 +1,7 @@
 //! The page by keyboard, to screen readers, on a phone and in the dark, and shut off from all else.
-//!
-//! `TEST_AXE` names the file `axe.min.js` of axe-core, which finds what keeps people from using a
-//! page; `tests/run` brings it.
-
-use std::fs;
 
 use fantoccini::key::Key;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Console, catalog, odd, start};
 use crate::support::{Browser, Image, id, image};
@@ -157,21 +152,6 @@ fn screen_readers_are_told_what_things_are() {
     console.assert_no_complaints();
 }
 
-/// What axe-core finds on the page as it is.
-fn barriers(browser: &Browser) -> Value {
-    let path = std::env::var("TEST_AXE").expect("TEST_AXE is not set; run tests/run");
-    browser.script(&fs::read_to_string(path).expect("axe-core can be read"));
-    browser.script_that_calls_back(
-        "const done = arguments[0];
-         axe.run(document, { resultTypes: ['violations'] }).then(
-             ({ violations, passes }) => done({
-                 passed: passes.length,
-                 found: violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`)}`),
-             }),
-             (error) => done(String(error)))",
-    )
-}
-
 #[test]
 #[ignore = "needs Chromium and axe-core: tests/run brings them"]
 fn no_state_of_the_page_has_barriers() {
@@ -195,7 +175,7 @@ fn no_state_of_the_page_has_barriers() {
                 for target in clicks {
                     browser.click(target);
                 }
-                let found = barriers(browser);
+                let found = browser.barriers();
                 assert_eq!(found["found"], json!([]), "{scheme}, {width} wide, {address}");
                 assert!(found["passed"].as_u64().is_some_and(|passed| passed > 15), "{found}");
             }

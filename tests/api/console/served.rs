@@ -1,4 +1,4 @@
-//! The parts of the page, as they are served.
+//! The parts of the console and of the documentation, as they are served.
 
 use glimpse::query::{Kind, PARAMETERS};
 use serde_json::json;
@@ -6,17 +6,20 @@ use serde_json::json;
 use super::start;
 use crate::support::{Image, get, image};
 
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 9] = [
     ("/console", "text/html; charset=UTF-8"),
     ("/console/console.css", "text/css; charset=UTF-8"),
     ("/console/console.js", "text/javascript; charset=UTF-8"),
     ("/console/query.js", "text/javascript; charset=UTF-8"),
     ("/console/values.js", "text/javascript; charset=UTF-8"),
     ("/console/icon.svg", "image/svg+xml"),
+    ("/docs", "text/html; charset=UTF-8"),
+    ("/docs/docs.css", "text/css; charset=UTF-8"),
+    ("/docs/docs.js", "text/javascript; charset=UTF-8"),
 ];
 
 #[test]
-fn the_page_is_served_without_a_token_and_shut_off_from_all_else() {
+fn the_pages_are_served_without_a_token_and_shut_off_from_all_else() {
     let server = start(&[]).tokens(&json!({})).serve();
     for (path, media_type) in PARTS {
         let answer = server.get(path);
@@ -34,14 +37,14 @@ fn the_page_is_served_without_a_token_and_shut_off_from_all_else() {
         let versioned = get(path).header("Accept", "application/vnd.openstack.images-v1");
         assert_eq!(server.send(&versioned).status, 200, "{path}");
     }
-    for path in ["/console/nope", "/console/index.html", "/Console", "/console/../v1.1/images"] {
+    for path in ["/console/nope", "/console/index.html", "/docs/nope", "/Console", "/console/../v1.1/images"] {
         server.get(path).refusal(404);
     }
     server.get("/v1.1/images/detail").refusal(401);
 }
 
 #[test]
-fn the_page_is_sent_again_only_when_it_has_changed() {
+fn a_page_is_sent_again_only_when_it_has_changed() {
     let server = start(&[]).serve();
     for (path, _) in PARTS {
         let tag = server.get(path).header("ETag").expect("a tag").to_owned();
@@ -55,9 +58,11 @@ fn the_page_is_sent_again_only_when_it_has_changed() {
 }
 
 #[test]
-fn a_slash_behind_the_console_leads_to_it() {
+fn a_slash_behind_a_page_leads_to_it() {
     let server = start(&[]).serve();
-    for (target, location) in [("/console/", "../console"), ("/console/?name=a%20b", "../console?name=a%20b")] {
+    for (target, location) in
+        [("/console/", "../console"), ("/console/?name=a%20b", "../console?name=a%20b"), ("/docs/", "../docs")]
+    {
         let answer = server.get(target);
         assert_eq!((answer.status, answer.header("Location")), (308, Some(location)), "{target}");
     }

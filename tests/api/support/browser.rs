@@ -207,6 +207,22 @@ impl Browser {
         entries.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// What axe-core finds on the page as it is that keeps people from using it. `TEST_AXE` names
+    /// its file `axe.min.js`; `tests/run` brings it.
+    pub fn barriers(&self) -> Value {
+        let path = std::env::var("TEST_AXE").expect("TEST_AXE is not set; run tests/run");
+        self.script(&std::fs::read_to_string(path).expect("axe-core can be read"));
+        self.script_that_calls_back(
+            "const done = arguments[0];
+             axe.run(document, { resultTypes: ['violations'] }).then(
+                 ({ violations, passes }) => done({
+                     passed: passes.length,
+                     found: violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`)}`),
+                 }),
+                 (error) => done(String(error)))",
+        )
+    }
+
     /// A picture of the window, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         self.run(self.client.screenshot())
