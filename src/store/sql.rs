@@ -832,8 +832,7 @@ impl Path {
     }
 }
 
-/// The conditions by which an index leads to the rows of a path, and no others; where only `few`
-/// are taken, it need not lead to more.
+/// The conditions by which an index leads to the rows of a path, and no others.
 fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope, path: Path) {
     match (path, scope) {
         (Path::Equalities, _) => push_equalities(sql, query),
