@@ -1,0 +1,324 @@
+//! One page of a list, by the plan that was chosen for it.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use uuid::Uuid;
+
+use super::condition::{CANDIDATE, Conditions, push_filter, push_named, push_predicate, push_scope};
+use super::dialect::Dialect;
+use super::order::{Part, Period, order, parts, push_order, push_part};
+use super::path::{Path, push_path};
+use super::{Compiled, Projection, Sql, push_limit, wanted};
+use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value, View};
+
+/// How the rows of a page are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The walk that every page begins with. Most are filled by it after a few rows, so that these
+    /// are read in whatever way is best for rows that match.
+    FirstWalk(u32),
+    /// In the order of the page, passing over what does not match: at most this many rows of each
+    /// part of the order. Cheap where matches are dense.
+    Walk(u32),
+    /// All rows that one path leads to, put in order afterwards. Cheap where these are few.
+    Scan(Path),
+}
+
+impl Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstWalk(bound) | Self::Walk(bound) => {
+                write!(formatter, "walk in the order of the page, at most {bound} rows")
+            }
+            Self::Scan(path) => write!(formatter, "all rows by {path}, put in order"),
+        }
+    }
+}
+
+/// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
+const UNLIMITED: &str = " LIMIT 9223372036854775807";
+
+/// One row: the documents of the page and of one image more as one text, separated by line feeds,
+/// which JSON text cannot hold, null where nothing matches; where a walk was cut short, so that
+/// images may be missing, how many there are, else null; and, with a marker, true where the caller
+/// may name it.
+///
+/// The engine joins the documents because the cost of a page follows its cells and round trips.
+/// Both engines feed an aggregate in the order of its subquery, and a UNION ALL in that of its
+/// parts.
+pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, projection: Projection) {
+    let Compiled { query, view } = page;
+    if let Some(marker) = query.marker {
+        push_mark(sql, query, view, marker);
+    }
+    let parts = parts(query, plan);
+    sql.push("SELECT string_agg(document, '\n'), ");
+    if let Plan::FirstWalk(bound) | Plan::Walk(bound) = plan {
+        // Looked at only where the walk has found too little.
+        sql.push(format_args!("CASE WHEN count(*) < {} AND coalesce(", wanted(query)));
+        for part in &parts {
+            push_cut(sql, page, part, bound);
+            sql.push(", ");
+        }
+        sql.push("FALSE) THEN count(*) END");
+    } else {
+        sql.push("NULL");
+    }
+    if query.marker.is_some() {
+        sql.push(", (SELECT TRUE FROM mark)");
+    }
+    sql.push(" FROM (");
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            sql.push(" UNION ALL ");
+        }
+        if parts.len() > 1 {
+            sql.push("SELECT document FROM (");
+        }
+        if part.gate.is_some() {
+            sql.push("SELECT document FROM (");
+        }
+        push_rows(sql, page, &parts[..index], part, plan, projection);
+        if let Some(gate) = part.gate {
+            // As a condition it would be looked at row by row.
+            sql.push(") AS gated");
+            push_limit(sql, format_args!("CASE WHEN {gate} THEN {} ELSE 0 END", wanted(query)));
+        }
+        if parts.len() > 1 {
+            sql.push(") AS part");
+        }
+    }
+    if parts.len() > 1 {
+        push_limit(sql, wanted(query));
+    }
+    sql.push(") AS page");
+}
+
+/// The sort key and creation of the query's marker, if the view lets the caller name it.
+pub(super) fn push_mark<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, view: &View, marker: Uuid) {
+    sql.push("WITH mark AS (SELECT id, created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE ");
+    push_named(sql, marker, view, &query.liveness());
+    sql.push(") ");
+}
+
+/// The images of a part.
+fn push_rows<DB: Dialect>(
+    sql: &mut Sql<DB>,
+    page: &Compiled,
+    before: &[Part],
+    part: &Part,
+    plan: Plan,
+    projection: Projection,
+) {
+    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (SELECT ");
+    match plan {
+        Plan::FirstWalk(bound) => push_walk(sql, page, before, part, bound, !DB::READS_ROWS_WHERE_MET),
+        Plan::Walk(bound) => push_walk(sql, page, before, part, bound, true),
+        Plan::Scan(path) => push_scan(sql, page, part, path),
+    }
+    push_limit(sql, wanted(page.query));
+}
+
+/// Where `looks_at_entries`, what an index holds is looked at in the index: first come candidates,
+/// and a row is looked up only once nothing there speaks against it.
+fn push_walk<DB: Dialect>(
+    sql: &mut Sql<DB>,
+    page: &Compiled,
+    before: &[Part],
+    part: &Part,
+    bound: u32,
+    looks_at_entries: bool,
+) {
+    let Compiled { query, view } = page;
+    let walked = Walked::by(page, part);
+    let is_covering = looks_at_entries && walked.is_covering(query);
+    let is_looked_up = is_covering || !DB::READS_ROWS_WHERE_MET;
+    if is_looked_up {
+        push_found(sql, query);
+    } else {
+        sql.push(DB::ALL);
+    }
+    if is_covering {
+        for column in covered_columns(query) {
+            sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
+        }
+    }
+    sql.push(" FROM images WHERE ");
+    walked.push(sql, query, part);
+    push_order(sql, query, "");
+    push_limit(sql, bound);
+    sql.push(if is_looked_up { DB::LOOKUP } else { ") AS images WHERE " });
+    for part in before {
+        push_cut(sql, page, part, bound);
+        sql.push(" IS NULL AND ");
+    }
+    if is_covering {
+        push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
+        sql.push(" AND ");
+        push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+    } else {
+        push_predicate(sql, query, &view.listed, "", Conditions::All);
+    }
+    if is_looked_up {
+        push_found_order(sql, query);
+    }
+}
+
+/// What the path's index holds is looked at there, and only rows of which all that holds are looked
+/// up. Where it does not hold all that is asked for, all its rows are: an engine would rather read
+/// another index whole.
+fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
+    let Compiled { query, view } = page;
+    push_found(sql, query);
+    sql.push(" FROM (SELECT ");
+    if path == Path::Equalities && !path.is_covered(query) {
+        sql.push(DB::ROW).push(" AS found FROM images WHERE ");
+        push_path(sql, query, &view.listed, path);
+        sql.push(DB::FENCE).push(DB::LOOKUP);
+    } else {
+        sql.push(DB::ALL).push(" FROM images WHERE ");
+        push_path(sql, query, &view.listed, path);
+        sql.push(DB::FENCE).push(") AS images WHERE ");
+    }
+    push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
+    push_part(sql, query, part, DB::HIDE);
+    push_order(sql, query, DB::HIDE);
+    sql.push(UNLIMITED).push(DB::LOOKUP);
+    push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+    push_found_order(sql, query);
+}
+
+/// What leads from a candidate to its row, and its place in the order.
+fn push_found<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
+    sql.push(DB::ROW).push(" AS found");
+    if !DB::JOINS_IN_ORDER {
+        for column in order(query.sort_key) {
+            sql.push(format_args!(", {0} AS found_{0}", column.name()));
+        }
+    }
+}
+
+/// The candidates have this order already, so that nothing is sorted for it.
+fn push_found_order<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
+    if !DB::JOINS_IN_ORDER {
+        push_order(sql, query, "found_");
+    }
+}
+
+/// True where a walk of the part leaves rows behind, else null.
+fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound: u32) {
+    if let Some(gate) = part.gate {
+        sql.push(format_args!("CASE WHEN {gate} THEN "));
+    }
+    sql.push("(SELECT TRUE FROM images WHERE ");
+    Walked::by(page, part).push(sql, page.query, part);
+    push_order(sql, page.query, "");
+    push_limit(sql, 1);
+    sql.push(format_args!(" OFFSET {bound})"));
+    if part.gate.is_some() {
+        sql.push(" END");
+    }
+}
+
+/// The rows of a part that one index holds side by side in the order of the page.
+struct Walked<'a> {
+    /// Whether they are those that changed long after they were created.
+    changed_late: bool,
+    by: By<'a>,
+}
+
+enum By<'a> {
+    /// Those with the value of an equality.
+    Equal(&'a Filter),
+    /// The public ones.
+    Public,
+    /// Those that the filters on the sort key itself let through.
+    Order,
+}
+
+impl<'a> Walked<'a> {
+    fn by(page: &Compiled<'a>, part: &Part) -> Self {
+        let Compiled { query, view } = page;
+        let changed_late = matches!(part.period, Period::Before(_));
+        let by = match rarest_equality(query) {
+            _ if query.sort_key != Column::CreatedAt => By::Order,
+            // Late changes have an index in the order of names and one in that of creation.
+            Some(filter) if filter.column == Column::Name || !changed_late => By::Equal(filter),
+            None if view.listed == Scope::Public && query.filters.is_empty() => By::Public,
+            _ => By::Order,
+        };
+        Self { changed_late, by }
+    }
+
+    /// Whether the index holds every documented column that the query asks for.
+    fn is_covering(&self, query: &ImageQuery) -> bool {
+        let leads = match self.by {
+            By::Equal(filter) => filter.column,
+            By::Public => return false,
+            By::Order => query.sort_key,
+        };
+        match leads {
+            Column::CreatedAt | Column::Name | Column::Size | Column::UpdatedAt => true,
+            Column::Status | Column::ContainerFormat | Column::DiskFormat => {
+                query.filters.iter().all(|filter| filter.column != Column::Name)
+            }
+            _ => false,
+        }
+    }
+
+    fn push<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part) {
+        sql.push(if self.changed_late { DB::CHANGED_LATE } else { "TRUE" });
+        match self.by {
+            By::Equal(filter) => {
+                sql.push(" AND ");
+                push_filter(sql, filter, "");
+            }
+            By::Public => {
+                sql.push(" AND ");
+                push_scope(sql, &Scope::Public);
+            }
+            By::Order => {
+                for filter in query.filters.iter().filter(|filter| filter.column == query.sort_key) {
+                    sql.push(" AND ");
+                    push_filter(sql, filter, "");
+                }
+            }
+        }
+        push_part(sql, query, part, "");
+    }
+}
+
+/// Whether a walk looks at what an index holds, before it looks a row up.
+pub fn walks_covered(page: &Compiled) -> bool {
+    parts(page.query, Plan::Walk(0)).iter().all(|part| Walked::by(page, part).is_covering(page.query))
+}
+
+/// The equality that most likely leads to the fewest images; nearly all of them are active.
+fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
+    let active = Value::Text("active".to_owned());
+    let rank = |filter: &&Filter| match (filter.column, &filter.test) {
+        (Column::Name, Test::Equal(_)) => Some(0),
+        (Column::Status, Test::Equal(status)) if *status != active => Some(1),
+        (Column::DiskFormat, Test::Equal(_)) => Some(2),
+        (Column::ContainerFormat, Test::Equal(_)) => Some(3),
+        _ => None,
+    };
+    query.filters.iter().filter(|filter| rank(filter).is_some()).min_by_key(rank)
+}
+
+/// The columns that [`Conditions::Covered`] look at, and the order does not begin with.
+fn covered_columns(query: &ImageQuery) -> BTreeSet<&'static str> {
+    let filtered =
+        query.filters.iter().map(|filter| filter.column).filter(|column| Conditions::Covered(&[]).take(*column));
+    let liveness = if query.liveness() == Liveness::Any { [].as_slice() } else { &["deleted", "status"] };
+    let properties = (!query.properties.is_empty()).then_some("id");
+    filtered.map(Column::name).chain(liveness.iter().copied()).chain(properties).collect()
+}
+
+pub(super) fn document<DB: Dialect>(projection: Projection) -> &'static str {
+    match projection {
+        Projection::Detail => "document",
+        Projection::Brief => DB::BRIEF_DOCUMENT,
+    }
+}
