@@ -1,13 +1,17 @@
 //! `glimpse explain`: how a list is found, for people.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::config::{Explain, Settings};
 use crate::query::{Value, parse};
-use crate::store::Explained;
+use crate::store::{Explained, Patience};
+
+/// How long the query may take here, whatever `QUERY_TIMEOUT` is for servers.
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Prints on standard output how the list of a query is found, and runs it to do so.
 ///
@@ -18,7 +22,8 @@ pub async fn explain(asked: &Explain, settings: &Settings) -> anyhow::Result<()>
     let target = settings.target()?;
     target.reach(false, settings.connect_timeout).await?;
     target.check_schema().await?;
-    let store = target.open(settings.patience());
+    // A query that a server gives up is the one whose plan is asked for.
+    let store = target.open(Patience { query: PATIENCE, ..settings.patience() });
     let explained = store.explain(&query, &asked.caller().view(query.is_public)).await;
     store.close().await;
     match print(&explained?, io::stdout().lock()) {

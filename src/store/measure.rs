@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::sql::{Path, Plan};
+use crate::query::Column;
 
 /// The bounds of the histograms in seconds: a first walk takes a tenth of a millisecond, and
 /// `QUERY_TIMEOUT` is 5 seconds unless set.
@@ -37,6 +38,8 @@ pub enum Kind {
     ScanSize,
     /// The same by `changes-since`.
     ScanUpdatedAt,
+    /// The same by another column, such as `min_ram`.
+    ScanColumn,
     /// The same by a property.
     ScanProperty,
     /// The same by what the caller sees.
@@ -54,12 +57,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Walk,
         Self::LongerWalk,
         Self::ScanEqualities,
         Self::ScanSize,
         Self::ScanUpdatedAt,
+        Self::ScanColumn,
         Self::ScanProperty,
         Self::ScanVisible,
         Self::Image,
@@ -76,6 +80,7 @@ impl Kind {
             Self::ScanEqualities => "scan_equalities",
             Self::ScanSize => "scan_size",
             Self::ScanUpdatedAt => "scan_updated_at",
+            Self::ScanColumn => "scan_column",
             Self::ScanProperty => "scan_property",
             Self::ScanVisible => "scan_visible",
             Self::Image => "image",
@@ -93,8 +98,9 @@ impl From<Plan> for Kind {
             Plan::FirstWalk(_) => Self::Walk,
             Plan::Walk(_) => Self::LongerWalk,
             Plan::Scan(Path::Equalities) => Self::ScanEqualities,
-            Plan::Scan(Path::Size) => Self::ScanSize,
-            Plan::Scan(Path::UpdatedAt) => Self::ScanUpdatedAt,
+            Plan::Scan(Path::Column(Column::Size)) => Self::ScanSize,
+            Plan::Scan(Path::Column(Column::UpdatedAt)) => Self::ScanUpdatedAt,
+            Plan::Scan(Path::Column(_)) => Self::ScanColumn,
             Plan::Scan(Path::Property(_)) => Self::ScanProperty,
             Plan::Scan(Path::Visible) => Self::ScanVisible,
         }

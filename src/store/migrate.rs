@@ -40,8 +40,14 @@ macro_rules! schema {
 }
 
 /// Every file of `migrations/sqlite` and `migrations/postgres`.
-const SCHEMA: [Step; 5] =
-    schema![1 "0001_images", 2 "0002_indexes", 3 "0003_properties", 4 "0004_covered_walks", 5 "0005_covered_orders"];
+const SCHEMA: [Step; 6] = schema![
+    1 "0001_images",
+    2 "0002_indexes",
+    3 "0003_properties",
+    4 "0004_covered_walks",
+    5 "0005_covered_orders",
+    6 "0006_deleted_apart"
+];
 
 /// Where sqlx records the migrations of the schema.
 const RECORDS: &str = "_sqlx_migrations";
@@ -81,18 +87,25 @@ impl Target {
     }
 }
 
+/// So many attempts are a wait of a second, longer than two processes that start together need.
+const A_WHILE: u32 = 50;
+
 /// Turns the write-ahead log on, with which readers never wait for a writer; the file remembers it.
 pub(super) async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Result<()> {
-    loop {
+    for attempt in 0_u32.. {
         // SQLite does not wait here for another process that does the same: it is locked at once.
         match sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => break,
             Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_passing(&code)) => {
+                if attempt == A_WHILE {
+                    tracing::info!("another process fills the SQLite database; waiting for its end");
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(error) => bail!("The SQLite database cannot be written: {}.", said(&error)),
         }
     }
+    Ok(())
 }
 
 async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Result<()> {

@@ -35,10 +35,13 @@ struct Excess {
     rows: i64,
 }
 
-const EXCESSES: [Excess; 1] = [
+const EXCESSES: [Excess; 2] = [
     // Nearly all images are active, the oldest of them come first, and few of those have changed
     // lately: two walks are cut, and then what has changed is read whole.
     Excess { has: "sort_key=status&sort_dir=asc&changes-since=", rows: 17_400 },
+    // Where the oldest are deleted and so are the largest, three walks are cut, each of which looked
+    // likely to be the last.
+    Excess { has: "status=deleted&size_max=", rows: 29_700 },
 ];
 
 /// The rows and index entries that a query may cost; none where nothing is promised.
@@ -124,3 +127,20 @@ fn nor_in_a_catalog_of_another_kind(engine: Engine) {
     hold(&database, 7);
 }
 on_both_engines!(nor_in_a_catalog_of_another_kind);
+
+/// The older half of the catalog has been deleted, and with it all images whose names begin alike.
+fn nor_where_deleted_images_lie_together(engine: Engine) {
+    let database = generated(engine);
+    let middle = database.texts("SELECT CAST(created_at AS TEXT) FROM images ORDER BY created_at LIMIT 1 OFFSET 25000");
+    let middle = middle.into_iter().flatten().next().expect("a time");
+    database.execute(format!(
+        "UPDATE images SET deleted = TRUE, status = 'deleted', deleted_at = updated_at
+         WHERE created_at < '{middle}' OR name LIKE 'u%' OR size > 4000000000"
+    ));
+    if engine == Engine::Postgres {
+        database.execute("VACUUM images");
+    }
+    database.execute("ANALYZE");
+    hold(&database, 7);
+}
+on_both_engines!(nor_where_deleted_images_lie_together);

@@ -14,15 +14,15 @@ pub(super) const CANDIDATE: &str = "candidate_";
 
 /// Which of a query's own conditions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conditions {
+pub(super) enum Conditions<'a> {
     All,
     /// Those on columns that the index of every path holds, so that no row need be looked up for
     /// them; but for those on columns that are seen to already.
-    Covered(&'static [Column]),
+    Covered(&'a [Column]),
     NotCovered,
 }
 
-impl Conditions {
+impl Conditions<'_> {
     pub(super) fn take(self, column: Column) -> bool {
         let is_covered = EQUALITIES.contains(&column) || matches!(column, Column::Size | Column::UpdatedAt);
         match self {

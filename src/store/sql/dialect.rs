@@ -85,6 +85,9 @@ pub trait Dialect: Database {
     /// Passes deleted images and others alike, as the beginning of an index.
     const DELETED_OR_NOT: &str;
 
+    /// Passes public images and others alike, as the next column of an index.
+    const AND_PUBLIC_OR_NOT: &str;
+
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
 
@@ -196,6 +199,8 @@ impl Dialect for Sqlite {
     // Otherwise the planner takes it for nearly all rows, and reads the table instead.
     const DELETED_OR_NOT: &str = "unlikely(deleted IN (FALSE, TRUE))";
 
+    const AND_PUBLIC_OR_NOT: &str = " AND unlikely(is_public IN (FALSE, TRUE))";
+
     const ANY: [&str; 2] = [" IN (", ")"];
 
     const IMAGES: &str = "SELECT max(rowid) FROM images";
@@ -263,6 +268,8 @@ impl Dialect for Postgres {
     const JOINS_IN_ORDER: bool = false;
 
     const DELETED_OR_NOT: &str = "deleted IN (FALSE, TRUE)";
+
+    const AND_PUBLIC_OR_NOT: &str = " AND is_public IN (FALSE, TRUE)";
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 

@@ -36,6 +36,9 @@ impl Display for Plan {
     }
 }
 
+/// Put before a column of the order, as it stands beside a candidate.
+const FOUND: &str = "found_";
+
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
 const UNLIMITED: &str = " LIMIT 9223372036854775807";
 
@@ -111,7 +114,7 @@ fn push_rows<DB: Dialect>(
     plan: Plan,
     projection: Projection,
 ) {
-    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (SELECT ");
+    sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (");
     match plan {
         Plan::FirstWalk(bound) => push_walk(sql, page, before, part, bound, !DB::READS_ROWS_WHERE_MET),
         Plan::Walk(bound) => push_walk(sql, page, before, part, bound, true),
@@ -135,18 +138,23 @@ fn push_walk<DB: Dialect>(
     let is_covering = looks_at_entries && walked.is_covering(query);
     let is_looked_up = is_covering || !DB::READS_ROWS_WHERE_MET;
     if is_looked_up {
-        push_found(sql, query);
+        let names_order = !DB::JOINS_IN_ORDER || walked.shares.len() > 1;
+        walked.push(sql, query, part, if names_order { FOUND } else { "" }, |sql| {
+            sql.push(DB::ROW).push(" AS found");
+            if is_covering {
+                for column in covered_columns(query) {
+                    sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
+                }
+            }
+            if names_order {
+                push_found_columns(sql, query);
+            }
+        });
     } else {
-        sql.push(DB::ALL);
+        walked.push(sql, query, part, "", |sql| {
+            sql.push(DB::ALL);
+        });
     }
-    if is_covering {
-        for column in covered_columns(query) {
-            sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
-        }
-    }
-    sql.push(" FROM images WHERE ");
-    walked.push(sql, query, part);
-    push_order(sql, query, "");
     push_limit(sql, bound);
     sql.push(if is_looked_up { DB::LOOKUP } else { ") AS images WHERE " });
     for part in before {
@@ -170,7 +178,10 @@ fn push_walk<DB: Dialect>(
 /// another index whole.
 fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
     let Compiled { query, view } = page;
-    push_found(sql, query);
+    sql.push("SELECT ").push(DB::ROW).push(" AS found");
+    if !DB::JOINS_IN_ORDER {
+        push_found_columns(sql, query);
+    }
     sql.push(" FROM (SELECT ");
     if path == Path::Equalities && !path.is_covered(query) {
         sql.push(DB::ROW).push(" AS found FROM images WHERE ");
@@ -189,31 +200,34 @@ fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path:
     push_found_order(sql, query);
 }
 
-/// What leads from a candidate to its row, and its place in the order.
-fn push_found<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
-    sql.push(DB::ROW).push(" AS found");
-    if !DB::JOINS_IN_ORDER {
-        for column in order(query.sort_key) {
-            sql.push(format_args!(", {0} AS found_{0}", column.name()));
-        }
+/// The place of a candidate in the order.
+fn push_found_columns<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
+    for column in order(query.sort_key) {
+        sql.push(format_args!(", {0} AS {FOUND}{0}", column.name()));
     }
 }
 
 /// The candidates have this order already, so that nothing is sorted for it.
 fn push_found_order<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
     if !DB::JOINS_IN_ORDER {
-        push_order(sql, query, "found_");
+        push_order(sql, query, FOUND);
     }
 }
 
 /// True where a walk of the part leaves rows behind, else null.
 fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound: u32) {
+    let walked = Walked::by(page, part);
     if let Some(gate) = part.gate {
         sql.push(format_args!("CASE WHEN {gate} THEN "));
     }
-    sql.push("(SELECT TRUE FROM images WHERE ");
-    Walked::by(page, part).push(sql, page.query, part);
-    push_order(sql, page.query, "");
+    for (index, share) in walked.shares.iter().enumerate() {
+        sql.push(if index == 0 { "(SELECT TRUE" } else { " UNION ALL SELECT TRUE" });
+        walked.push_share(sql, page.query, part, share);
+    }
+    if let [_] = walked.shares {
+        // It is no matter here, but keeps planners to the index of the walk.
+        push_order(sql, page.query, "");
+    }
     push_limit(sql, 1);
     sql.push(format_args!(" OFFSET {bound})"));
     if part.gate.is_some() {
@@ -223,6 +237,8 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound:
 
 /// The rows of a part that one index holds side by side in the order of the page.
 struct Walked<'a> {
+    /// Those that are deleted lie apart from the others; the order merges all shares.
+    shares: &'static [&'static str],
     /// Whether they are those that changed long after they were created.
     changed_late: bool,
     by: By<'a>,
@@ -248,7 +264,13 @@ impl<'a> Walked<'a> {
             None if view.listed == Scope::Public && query.filters.is_empty() => By::Public,
             _ => By::Order,
         };
-        Self { changed_late, by }
+        let shares: &[&str] = match query.liveness() {
+            // The order of ids is that of chance.
+            _ if query.sort_key == Column::Id => &["TRUE"],
+            Liveness::Live => &["deleted = FALSE"],
+            Liveness::Any | Liveness::LiveOr(_) => &["deleted = FALSE", "deleted = TRUE"],
+        };
+        Self { shares, changed_late, by }
     }
 
     /// Whether the index holds every documented column that the query asks for.
@@ -267,8 +289,36 @@ impl<'a> Walked<'a> {
         }
     }
 
-    fn push<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part) {
-        sql.push(if self.changed_late { DB::CHANGED_LATE } else { "TRUE" });
+    /// These columns of all rows, in the order of the page.
+    fn push<DB: Dialect>(
+        &self,
+        sql: &mut Sql<DB>,
+        query: &ImageQuery,
+        part: &Part,
+        order: &str,
+        push_columns: impl Fn(&mut Sql<DB>),
+    ) {
+        let is_merged = self.shares.len() > 1;
+        for (index, share) in self.shares.iter().enumerate() {
+            sql.push(if index > 0 { " UNION ALL " } else { "" });
+            sql.push(if is_merged { "SELECT * FROM (SELECT " } else { "SELECT " });
+            push_columns(sql);
+            self.push_share(sql, query, part, share);
+            if is_merged {
+                // Only where each is in order by itself does PostgreSQL merge them.
+                push_order(sql, query, order);
+                sql.push(DB::FENCE).push(") AS share");
+            }
+        }
+        push_order(sql, query, order);
+    }
+
+    /// The rows of a share.
+    fn push_share<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, share: &str) {
+        sql.push(" FROM images WHERE ").push(share);
+        if self.changed_late {
+            sql.push(" AND ").push(DB::CHANGED_LATE);
+        }
         match self.by {
             By::Equal(filter) => {
                 sql.push(" AND ");

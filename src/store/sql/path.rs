@@ -1,26 +1,27 @@
 //! The ways that lead to all matches of a query, and how long each is.
 
 use std::fmt::{self, Display};
+use std::slice;
 
 use uuid::Uuid;
 
 use super::condition::{push_filter, push_has_property, push_property_at, push_scope, push_test};
 use super::dialect::Dialect;
 use super::{Compiled, Sql, push_limit};
-use crate::query::{Column, ImageQuery, Liveness, Scope, Value};
+use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value};
 
 /// A way to all rows that match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
-    /// The equalities of name, formats and status, all together; or that an image is not deleted.
+    /// The equalities of name, formats and status, all together, among those that are public or not
+    /// and, but for a query that shows them, not deleted.
     Equalities,
-    /// The range of sizes.
-    Size,
-    /// `changes-since`.
-    UpdatedAt,
+    /// The filters on a column that has an index of its own.
+    Column(Column),
     /// One of the properties asked for, by its place among them.
     Property(usize),
-    /// What the caller may see, row by row.
+    /// What a project may see: by the equalities what is public, and row by row its own images and
+    /// those that are shared with it.
     Visible,
 }
 
@@ -28,8 +29,9 @@ impl Display for Path {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Equalities => "the equalities",
-            Self::Size => "the sizes",
-            Self::UpdatedAt => "changes-since",
+            Self::Column(Column::Size) => "the sizes",
+            Self::Column(Column::UpdatedAt) => "changes-since",
+            Self::Column(column) => column.name(),
             Self::Property(_) => "a property",
             Self::Visible => "what the caller sees",
         })
@@ -42,11 +44,10 @@ pub(super) const EQUALITIES: [Column; 4] = [Column::Name, Column::DiskFormat, Co
 
 impl Path {
     /// The columns whose filters the path takes in.
-    pub(super) fn columns(self) -> &'static [Column] {
+    pub(super) fn columns(&self) -> &[Column] {
         match self {
             Self::Equalities => &EQUALITIES,
-            Self::Size => &[Column::Size],
-            Self::UpdatedAt => &[Column::UpdatedAt],
+            Self::Column(column) => slice::from_ref(column),
             Self::Property(_) | Self::Visible => &[],
         }
     }
@@ -54,40 +55,64 @@ impl Path {
     /// Whether its index holds every documented column that the query asks for.
     pub fn is_covered(self, query: &ImageQuery) -> bool {
         match self {
-            Self::Equalities => {
-                query.sort_key != Column::Name || query.filters.iter().any(|filter| filter.column == Column::Name)
+            Self::Equalities if query.filters.iter().any(|filter| filter.column == Column::Name) => {
+                // Which of the formats are null is not in the index of names.
+                let is_format = |column| matches!(column, Column::DiskFormat | Column::ContainerFormat);
+                let tells_null = |filter: &Filter| is_format(filter.column) && filter.test.takes_empty_text();
+                !is_format(query.sort_key) && !query.filters.iter().any(tells_null)
             }
-            Self::Size | Self::UpdatedAt => true,
+            Self::Equalities => query.sort_key != Column::Name,
+            Self::Column(column) => matches!(column, Column::Size | Column::UpdatedAt),
             Self::Property(_) | Self::Visible => false,
         }
     }
 
     /// The paths that lead to all matches of a query.
     pub fn of(query: &ImageQuery, scope: &Scope) -> Vec<Self> {
-        let filtered = [Self::Equalities, Self::Size, Self::UpdatedAt].into_iter();
-        let mut paths: Vec<Self> = filtered
-            .filter(|path| query.filters.iter().any(|filter| path.columns().contains(&filter.column)))
-            .collect();
+        let mut paths = Vec::new();
+        if matches!(scope, Scope::Public | Scope::NotPublic)
+            || query.filters.iter().any(|filter| EQUALITIES.contains(&filter.column))
+        {
+            paths.push(Self::Equalities);
+        }
+        let mut columns: Vec<Column> = query.filters.iter().filter(|filter| leads(filter)).map(|f| f.column).collect();
+        columns.dedup();
+        paths.extend(columns.into_iter().map(Self::Column));
         // To count more of them costs more than it saves.
         paths.extend((0..query.properties.len().min(8)).map(Self::Property));
         if paths.is_empty() && query.liveness() == Liveness::Live {
             // Deleted images may be most of a catalog.
             paths.push(Self::Equalities);
         }
-        if matches!(scope, Scope::Public | Scope::Project(_)) {
+        if matches!(scope, Scope::Project(_)) {
             paths.push(Self::Visible);
         }
         paths
     }
 }
 
+/// Whether a column's own index leads to what a filter lets through.
+fn leads(filter: &Filter) -> bool {
+    match filter.column {
+        Column::Size | Column::UpdatedAt => true,
+        // What most images have is in no index.
+        Column::MinRam | Column::MinDisk => filter.test != Test::Equal(Value::Whole(0)),
+        Column::Protected => filter.test == Test::Equal(Value::Flag(true)),
+        _ => false,
+    }
+}
+
 /// The conditions by which an index leads to the rows of a path, and no others.
 pub(super) fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope, path: Path) {
     match (path, scope) {
-        (Path::Equalities, _) => push_equalities(sql, query),
-        (Path::Size | Path::UpdatedAt, _) => {
-            sql.push("TRUE");
-            for filter in query.filters.iter().filter(|filter| path.columns().contains(&filter.column)) {
+        (Path::Equalities, _) => push_equalities(sql, query, scope),
+        (Path::Column(column), _) => {
+            match column {
+                Column::MinRam | Column::MinDisk => sql.push(column.name()).push(" <> 0"),
+                Column::Protected => sql.push(column.name()),
+                _ => sql.push(deleted::<DB>(query)),
+            };
+            for filter in query.filters.iter().filter(|filter| filter.column == column) {
                 sql.push(" AND ");
                 push_filter(sql, filter, "");
             }
@@ -99,26 +124,63 @@ pub(super) fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scop
             sql.push(close);
         }
         (Path::Visible, Scope::Project(project)) => {
-            let project = Value::Text(project.clone());
-            sql.push("id IN (SELECT id FROM images WHERE is_public UNION SELECT id FROM images WHERE owner = ");
-            sql.bind(&project);
-            sql.push(" UNION SELECT image_id FROM image_members WHERE member = ");
-            sql.bind(&project);
-            sql.push(")");
+            let [open, close] = DB::ANY;
+            sql.push("id").push(open);
+            for (index, share) in Share::ALL.into_iter().enumerate() {
+                sql.push(if index == 0 { "" } else { " UNION " });
+                push_share(sql, query, project, share);
+            }
+            sql.push(close);
         }
         (Path::Visible, scope) => push_scope(sql, scope),
     }
 }
 
+/// Why a project may see an image.
+#[derive(Clone, Copy)]
+enum Share {
+    Public,
+    Own,
+    Member,
+}
+
+impl Share {
+    const ALL: [Self; 3] = [Self::Public, Self::Own, Self::Member];
+}
+
+/// The ids of what a project may see for one reason.
+fn push_share<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, share: Share) {
+    let own = match share {
+        Share::Public => {
+            sql.push("SELECT id FROM images WHERE ");
+            return push_equalities(sql, query, &Scope::Public);
+        }
+        Share::Own => "SELECT id FROM images WHERE owner = ",
+        Share::Member => "SELECT image_id FROM image_members WHERE member = ",
+    };
+    sql.push(own);
+    sql.bind(&Value::Text(project.to_owned()));
+}
+
+/// The beginning of an index by which a query finds what it may show.
+fn deleted<DB: Dialect>(query: &ImageQuery) -> &'static str {
+    if query.liveness() == Liveness::Live { "deleted = FALSE" } else { DB::DELETED_OR_NOT }
+}
+
 /// The filters of [`EQUALITIES`] as a prefix of an index: a column without a filter in front of
 /// one that has one may be any of its values, which are found by leaps through its own index.
-pub(super) fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
+pub(super) fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope) {
     let filters = |column: Column| query.filters.iter().filter(move |filter| filter.column == column);
     for filter in filters(Column::Name) {
         push_filter(sql, filter, "");
         sql.push(" AND ");
     }
-    sql.push(if query.liveness() == Liveness::Live { "deleted = FALSE" } else { DB::DELETED_OR_NOT });
+    sql.push(deleted::<DB>(query)).push(match scope {
+        Scope::Public => " AND is_public = TRUE",
+        Scope::NotPublic => " AND is_public = FALSE",
+        Scope::All | Scope::Project(_) => DB::AND_PUBLIC_OR_NOT,
+    });
+    let shares = if query.liveness() == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
     let last = EQUALITIES.iter().rposition(|column| filters(*column).next().is_some()).unwrap_or_default();
     for &column in &EQUALITIES[1..=last] {
         let name = column.name();
@@ -126,9 +188,11 @@ pub(super) fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery
         if filters.peek().is_none() {
             let [open, close] = DB::ANY;
             sql.push(format_args!(
-                " AND coalesce({name}, ''){open}WITH RECURSIVE leap(value) AS (SELECT min({name}) FROM images \
-                 UNION ALL SELECT (SELECT min({name}) FROM images WHERE {name} > value) FROM leap \
-                 WHERE value IS NOT NULL) SELECT coalesce(value, '') FROM leap{close}"
+                " AND coalesce({name}, ''){open}WITH RECURSIVE leap(share, value) AS (\
+                 SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
+                 FROM (SELECT FALSE AS share{shares}) AS shares UNION ALL \
+                 SELECT share, (SELECT min({name}) FROM images WHERE deleted = share AND {name} > value) \
+                 FROM leap WHERE value IS NOT NULL) SELECT coalesce(value, '') FROM leap{close}"
             ));
         }
         for filter in filters {
@@ -154,28 +218,27 @@ pub fn push_images<DB: Dialect>(sql: &mut Sql<DB>) {
 
 /// How many rows a path leads to; `bound` or more mean that there may be more of them.
 pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, bound: i64) {
+    let Compiled { query, view } = page;
     let limit = |sql: &mut Sql<DB>| {
         push_limit(sql, bound);
         sql.push(") AS met)");
     };
-    sql.push("SELECT (SELECT count(*) FROM (SELECT 1 FROM ");
+    sql.push("SELECT ");
+    if let (Path::Visible, Scope::Project(project)) = (path, &view.listed) {
+        for (index, share) in Share::ALL.into_iter().enumerate() {
+            sql.push(if index == 0 { "(SELECT count(*) FROM (" } else { " + (SELECT count(*) FROM (" });
+            push_share(sql, query, project, share);
+            limit(sql);
+        }
+        return;
+    }
+    sql.push("(SELECT count(*) FROM (SELECT 1 FROM ");
     if let Path::Property(place) = path {
         sql.push("image_properties WHERE TRUE");
-        push_property_at(sql, page.query, place);
-        return limit(sql);
-    }
-    sql.push("images WHERE ");
-    if let (Path::Visible, Scope::Project(project)) = (path, &page.view.listed) {
-        let project = Value::Text(project.clone());
-        sql.push("is_public");
-        limit(sql);
-        sql.push(" + (SELECT count(*) FROM (SELECT 1 FROM images WHERE owner = ");
-        sql.bind(&project);
-        limit(sql);
-        sql.push(" + (SELECT count(*) FROM (SELECT 1 FROM image_members WHERE member = ");
-        sql.bind(&project);
+        push_property_at(sql, query, place);
     } else {
-        push_path(sql, page.query, &page.view.listed, path);
+        sql.push("images WHERE ");
+        push_path(sql, query, &view.listed, path);
     }
     limit(sql);
 }
@@ -183,33 +246,36 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
 /// Of a sample of `size` images: how many there are, and how many of them lie on each path. Ids are
 /// random, so that those that follow each other are a sample of all.
 pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64) {
-    sql.push("SELECT count(*)");
-    for path in paths {
-        sql.push(", count(CASE WHEN ");
-        match (path, &page.view.listed) {
-            (Path::Visible, Scope::Project(project)) => {
-                // Few images are visible by membership alone.
-                sql.push("is_public OR owner = ");
-                sql.bind(&Value::Text(project.clone()));
-            }
-            (Path::Visible, scope) => push_scope(sql, scope),
-            (Path::Equalities, _) if page.query.liveness() == Liveness::Live => {
-                sql.push("NOT deleted");
-            }
-            _ => {
-                sql.push("TRUE");
-            }
-        }
-        for filter in page.query.filters.iter().filter(|filter| path.columns().contains(&filter.column)) {
+    let Compiled { query, view } = page;
+    let push_filters = |sql: &mut Sql<DB>, path: &Path| {
+        for filter in query.filters.iter().filter(|filter| path.columns().contains(&filter.column)) {
             sql.push(" AND ");
             push_filter(sql, filter, DB::HIDE);
         }
-        if let &Path::Property(place) = path {
-            push_has_property(sql, page.query, place, "images.");
+    };
+    sql.push("SELECT count(*)");
+    for path in paths {
+        sql.push(", count(CASE WHEN ");
+        sql.push(if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" });
+        push_filters(sql, path);
+        match (path, &view.listed) {
+            (Path::Equalities, scope @ (Scope::Public | Scope::NotPublic)) => {
+                sql.push(" AND ");
+                push_scope(sql, scope);
+            }
+            (Path::Visible, Scope::Project(project)) => {
+                // Few images are visible by membership alone.
+                sql.push(" AND is_public");
+                push_filters(sql, &Path::Equalities);
+                sql.push(" OR owner = ");
+                sql.bind(&Value::Text(project.clone()));
+            }
+            (&Path::Property(place), _) => push_has_property(sql, query, place, "images."),
+            _ => {}
         }
         sql.push(" THEN 1 END)");
     }
-    sql.push(" FROM (SELECT id, deleted, is_public, owner, size, updated_at, ");
+    sql.push(" FROM (SELECT id, deleted, is_public, owner, protected, min_ram, min_disk, size, updated_at, ");
     sql.push(EQUALITIES.map(Column::name).join(", ")).push(" FROM images WHERE id >= ");
     sql.bind(&Value::Id(Uuid::from_u128(1 << 127)));
     sql.push(" ORDER BY id");

@@ -8,7 +8,7 @@ use super::order::{parts, push_part};
 use super::page::push_mark;
 use super::path::{push_equalities, push_path};
 use super::*;
-use crate::query::{Limits, Markers, Scope, parse};
+use crate::query::{Column, Limits, Markers, Scope, parse};
 
 fn query(query: &str) -> ImageQuery {
     parse(query, Limits { default: 25, max: 1000 }).unwrap_or_else(|error| panic!("{query}: {error}"))
@@ -141,25 +141,26 @@ fn page<DB: Dialect>(text: &str, scope: Scope, plan: Plan) -> String {
 #[test]
 fn a_walk_goes_along_one_index_and_tells_where_it_left_off() {
     for (text, scope, met) in [
-        ("", Scope::All, "TRUE"),
-        ("", Scope::Public, "TRUE AND is_public"),
-        ("disk_format=raw&status=active", Scope::All, "TRUE AND disk_format = ?"),
-        ("disk_format=raw&status=queued", Scope::All, "TRUE AND status = ?"),
-        ("disk_format=raw&size_min=1", Scope::All, "TRUE AND disk_format = ?"),
-        ("name=a&status=queued&size_min=1", Scope::All, "TRUE AND name = ?"),
+        ("", Scope::All, ""),
+        ("", Scope::Public, " AND is_public"),
+        ("disk_format=raw&status=active", Scope::All, " AND disk_format = ?"),
+        ("disk_format=raw&status=queued", Scope::All, " AND status = ?"),
+        ("disk_format=raw&size_min=1", Scope::All, " AND disk_format = ?"),
+        ("name=a&status=queued&size_min=1", Scope::All, " AND name = ?"),
     ] {
         let sql = page::<Sqlite>(text, scope, Plan::Walk(1000));
         let cut = format!(
-            "AND coalesce((SELECT TRUE FROM images WHERE {met} ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET 1000), FALSE)"
+            "AND coalesce((SELECT TRUE FROM images WHERE deleted = FALSE{met} \
+             ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET 1000), FALSE)"
         );
         assert!(sql.contains(&cut), "{sql}");
     }
     assert_eq!(
         page::<Sqlite>("sort_key=size&size_min=7&status=active", Scope::Public, Plan::Walk(1000)),
         "SELECT string_agg(document, '\n'), CASE WHEN count(*) < 26 AND coalesce((SELECT TRUE FROM images \
-         WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT 1 OFFSET 1000), FALSE) \
+         WHERE deleted = FALSE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT 1 OFFSET 1000), FALSE) \
          THEN count(*) END FROM (SELECT document AS document FROM (SELECT rowid AS found, deleted AS candidate_deleted, \
-         size AS candidate_size, status AS candidate_status FROM images WHERE TRUE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT 1000) \
+         size AS candidate_size, status AS candidate_status FROM images WHERE deleted = FALSE AND size >= ? ORDER BY size DESC NULLS LAST, created_at DESC, id DESC LIMIT 1000) \
          AS candidate CROSS JOIN images WHERE images.rowid = found AND TRUE AND NOT candidate_deleted AND candidate_status <> 'killed' \
          AND candidate_status = ? AND candidate_size >= ? AND is_public LIMIT 26) AS page"
     );
@@ -169,13 +170,14 @@ fn a_walk_goes_along_one_index_and_tells_where_it_left_off() {
 fn what_was_created_long_before_changes_since_is_looked_for_among_late_changes() {
     let since = "changes-since=2016-05-03T01:02:03Z";
     let sql = page::<Postgres>(since, Scope::All, Plan::Walk(1000));
-    let (recent, late) = sql.split_once(" UNION ALL ").expect("two parts");
-    assert!(recent.contains("FROM images WHERE TRUE AND created_at >= $"), "{recent}");
-    let before = "FROM images WHERE updated_at >= created_at + interval '2 days' AND created_at < $";
+    let between = " UNION ALL SELECT document ";
+    let (recent, late) = sql.split_once(between).expect("two parts");
+    assert!(recent.contains("FROM images WHERE deleted = FALSE AND created_at >= $"), "{recent}");
+    let before = "FROM images WHERE deleted = TRUE AND updated_at >= created_at + interval '2 days' AND created_at < $";
     assert!(late.contains(before), "{late}");
     let ascending = page::<Postgres>(&format!("{since}&sort_dir=asc"), Scope::All, Plan::Walk(1000));
-    assert!(ascending.split_once(" UNION ALL ").expect("two parts").0.contains(before), "{ascending}");
-    for plan in [Plan::Scan(Path::UpdatedAt), Plan::Walk(1000)] {
+    assert!(ascending.split_once(between).expect("two parts").0.contains(before), "{ascending}");
+    for plan in [Plan::Scan(Path::Column(Column::UpdatedAt)), Plan::Walk(1000)] {
         let other = page::<Postgres>(&format!("{since}&sort_key=id"), Scope::All, plan);
         assert!(!other.contains("interval"), "{other}");
     }
@@ -188,48 +190,98 @@ fn what_was_created_long_before_changes_since_is_looked_for_among_late_changes()
 
 #[test]
 fn a_scan_leads_through_its_own_index_only() {
-    let sqlite = page::<Sqlite>("size_min=7&status=active", Scope::Public, Plan::Scan(Path::Size));
+    let sqlite = page::<Sqlite>("size_min=7&status=active", Scope::Public, Plan::Scan(Path::Column(Column::Size)));
     assert_eq!(
         sqlite,
         "SELECT string_agg(document, '\n'), NULL FROM (SELECT document AS document FROM (SELECT rowid AS found FROM \
-         (SELECT rowid, * FROM images WHERE TRUE AND size >= ?) AS images \
+         (SELECT rowid, * FROM images WHERE deleted = FALSE AND size >= ?) AS images \
          WHERE TRUE AND NOT +deleted AND +status <> 'killed' AND +status = ? \
          ORDER BY +created_at DESC, +id DESC LIMIT 9223372036854775807) AS candidate \
          CROSS JOIN images WHERE images.rowid = found AND is_public LIMIT 26) AS page"
     );
-    let postgres = page::<Postgres>("size_min=7", Scope::All, Plan::Scan(Path::Size));
-    assert!(postgres.contains("FROM images WHERE TRUE AND size >= $1 OFFSET 0) AS images"), "{postgres}");
+    let postgres = page::<Postgres>("size_min=7", Scope::All, Plan::Scan(Path::Column(Column::Size)));
+    assert!(postgres.contains("FROM images WHERE deleted = FALSE AND size >= $1 OFFSET 0) AS images"), "{postgres}");
+}
+
+#[test]
+fn a_walk_merges_what_is_deleted_where_that_is_listed_too() {
+    let walk = page::<Postgres>("status=deleted&sort_key=id", Scope::All, Plan::Walk(1000));
+    assert!(!walk.contains("UNION ALL"), "ids are in the order of chance: {walk}");
+    for text in ["status=deleted", "sort_key=updated_at&changes-since=2016"] {
+        let walk = page::<Postgres>(text, Scope::All, Plan::Walk(1000));
+        let (live, deleted) = walk.split_once(" OFFSET 0) AS share UNION ALL SELECT * FROM (").expect("two shares");
+        assert!(live.contains(" WHERE deleted = FALSE AND "), "{live}");
+        assert!(deleted.contains(" WHERE deleted = TRUE AND "), "{deleted}");
+    }
+}
+
+#[test]
+fn columns_with_an_index_of_their_own_lead_through_it() {
+    for (text, path, expected) in [
+        ("size_min=7", Column::Size, "deleted = FALSE AND size >= $1"),
+        ("changes-since=2016", Column::UpdatedAt, "deleted IN (FALSE, TRUE) AND updated_at >= $1"),
+        ("min_ram=7", Column::MinRam, "min_ram <> 0 AND min_ram = $1"),
+        ("protected=true", Column::Protected, "protected AND protected = $1"),
+    ] {
+        let query = query(text);
+        assert_eq!(Path::of(&query, &Scope::All), [Path::Column(path)], "{text}");
+        let led = on_both!(|sql| push_path(sql, &query, &Scope::All, Path::Column(path)));
+        assert_sql(led.map(|text| text.replace(Sqlite::DELETED_OR_NOT, Postgres::DELETED_OR_NOT)), expected);
+    }
+    for text in ["min_ram=0", "protected=false"] {
+        assert_eq!(Path::of(&query(text), &Scope::All), [Path::Equalities], "{text}");
+    }
 }
 
 #[test]
 fn equalities_are_a_prefix_of_their_index() {
-    for (text, expected) in [
-        ("disk_format=raw", "deleted = FALSE AND coalesce(disk_format, '') = $1"),
-        ("name=a", "name = $1 AND deleted = FALSE"),
+    let any = "is_public IN (FALSE, TRUE)";
+    let alike = |text: String| {
+        let text = text.replace(Sqlite::DELETED_OR_NOT, Postgres::DELETED_OR_NOT);
+        text.replace(Sqlite::AND_PUBLIC_OR_NOT, Postgres::AND_PUBLIC_OR_NOT).replace('+', "")
+    };
+    for (text, scope, expected) in [
+        ("disk_format=raw", Scope::All, format!("deleted = FALSE AND {any} AND coalesce(disk_format, '') = $1")),
+        ("name=a", Scope::Public, "name = $1 AND deleted = FALSE AND is_public = TRUE".to_owned()),
+        ("", Scope::NotPublic, "deleted = FALSE AND is_public = FALSE".to_owned()),
         (
             "name=a&disk_format=in:raw,iso&container_format=bare&changes-since=2016",
-            "name = $1 AND deleted IN (FALSE, TRUE) AND coalesce(disk_format, '') IN ($2, $3) \
-             AND coalesce(container_format, '') = $4",
+            Scope::Project("p".to_owned()),
+            format!(
+                "name = $1 AND deleted IN (FALSE, TRUE) AND {any} AND coalesce(disk_format, '') IN ($2, $3) \
+                 AND coalesce(container_format, '') = $4"
+            ),
         ),
         (
             "disk_format=&container_format=in:,bare",
-            "deleted = FALSE AND coalesce(disk_format, '') = $1 AND disk_format IS NOT NULL \
-             AND coalesce(container_format, '') IN ($2, $3) AND container_format IS NOT NULL",
+            Scope::All,
+            format!(
+                "deleted = FALSE AND {any} AND coalesce(disk_format, '') = $1 AND disk_format IS NOT NULL \
+                 AND coalesce(container_format, '') IN ($2, $3) AND container_format IS NOT NULL"
+            ),
         ),
     ] {
         let query = query(text);
-        let prefix = on_both!(|sql| push_equalities(sql, &query));
-        let alike = |text: String| text.replace(Sqlite::DELETED_OR_NOT, Postgres::DELETED_OR_NOT).replace('+', "");
-        assert_sql(prefix.map(alike), expected);
+        let prefix = on_both!(|sql| push_equalities(sql, &query, &scope));
+        assert_sql(prefix.map(alike), &expected);
     }
-    let query = query("container_format=bare");
-    let [sqlite, postgres] = on_both!(|sql| push_equalities(sql, &query));
-    let leap = "WITH RECURSIVE leap(value) AS (SELECT min(disk_format) FROM images UNION ALL \
-        SELECT (SELECT min(disk_format) FROM images WHERE disk_format > value) FROM leap WHERE value IS NOT NULL) \
-        SELECT coalesce(value, '') FROM leap";
-    let before = "deleted = FALSE AND coalesce(disk_format, '')";
-    assert_eq!(sqlite, format!("{before} IN ({leap}) AND coalesce(container_format, '') = ?"));
-    assert_eq!(postgres, format!("{before} = ANY (ARRAY({leap})) AND coalesce(container_format, '') = $1"));
+    for (text, others) in
+        [("container_format=bare", ""), ("container_format=bare&changes-since=2016", " UNION ALL SELECT TRUE")]
+    {
+        let query = query(text);
+        let [sqlite, postgres] = on_both!(|sql| push_equalities(sql, &query, &Scope::Public)).map(alike);
+        let leap = format!(
+            "WITH RECURSIVE leap(share, value) AS (\
+             SELECT share, (SELECT min(disk_format) FROM images WHERE deleted = share) \
+             FROM (SELECT FALSE AS share{others}) AS shares UNION ALL \
+             SELECT share, (SELECT min(disk_format) FROM images WHERE deleted = share AND disk_format > value) \
+             FROM leap WHERE value IS NOT NULL) SELECT coalesce(value, '') FROM leap"
+        );
+        let formats = "AND is_public = TRUE AND coalesce(disk_format, '')";
+        assert!(sqlite.contains(&format!("{formats} IN ({leap}) AND coalesce(container_format, '') = ?")), "{sqlite}");
+        let array = format!("{formats} = ANY (ARRAY({leap})) AND coalesce(container_format, '') = $1");
+        assert!(postgres.contains(&array), "{postgres}");
+    }
 }
 
 #[test]
