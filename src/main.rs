@@ -1,7 +1,7 @@
 //! The program: reads the settings, then does what the command says.
 
 use std::io::ErrorKind::BrokenPipe;
-use std::io::stdout;
+use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use glimpse::config::{Cli, Command, Unknown};
@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("glimpse: {error:#}");
+            // Whether or not anybody reads it, the status tells.
+            let _ = writeln!(stderr(), "glimpse: {error:#}");
             ExitCode::FAILURE
         }
     }

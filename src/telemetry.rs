@@ -15,6 +15,8 @@ pub fn start(directives: &str, format: LogFormat) -> anyhow::Result<()> {
         format!("The value '{directives}' of RUST_LOG is not accepted; it takes directives such as warn or info,glimpse=debug")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. To say so on standard error would be a panic.
+    let log = log.log_internal_errors(false);
     match format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -1,12 +1,14 @@
 //! The program itself, apart from what it serves.
 
+use std::fs::File;
+use std::io::PipeWriter;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use glimpse::version;
 
-use crate::support::{Engine, Start, image, on_both_engines};
+use crate::support::{Database, Engine, Start, image, on_both_engines};
 
 /// What the program prints, which must have ended well.
 fn printed(arguments: &[&str]) -> String {
@@ -75,13 +77,40 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn a_reader_that_has_gone_is_no_failure() {
     for arguments in ["config", "man", "completions bash", "--help"] {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        drop(reader);
         let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
-        command.args(arguments.split(' ')).env_clear().current_dir(std::env::temp_dir()).stdout(writer);
+        command.args(arguments.split(' ')).env_clear().current_dir(std::env::temp_dir()).stdout(unread());
         let output = command.stderr(Stdio::piped()).output().expect("the program can be run");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && said.is_empty(), "{arguments}: {said}");
+    }
+}
+
+/// The writing end of a pipe that nobody reads any more.
+fn unread() -> PipeWriter {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    writer
+}
+
+#[test]
+fn messages_that_nobody_takes_do_not_change_the_end() {
+    let to: [fn() -> Stdio; 2] = [
+        || unread().into(),
+        || File::options().write(true).open("/dev/full").expect("a file that takes nothing").into(),
+    ];
+    for stderr in to {
+        for (arguments, status) in [("migrate", 0), ("generate --count 10", 0), ("import nowhere.json", 1)] {
+            let database = Database::new(Engine::Sqlite);
+            let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
+            command.args(arguments.split(' ')).env_clear().env("DATABASE_URL", &database.url);
+            let ended = command.stdout(Stdio::null()).stderr(stderr()).status().expect("the program can be run");
+            assert_eq!(ended.code(), Some(status), "{arguments}");
+        }
+        let mut server = Start::new(Engine::Sqlite).serve_and_log_to(stderr());
+        for _ in 0..3 {
+            assert_eq!(server.get("/v1.1/images/detail").status, 200);
+        }
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
     }
 }
 

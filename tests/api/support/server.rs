@@ -117,9 +117,19 @@ impl Start {
 
     /// Starts the server and waits until it serves.
     pub fn serve(self) -> Glimpse {
-        let log = self.database.folder.path().join("log");
-        let file = File::options().create(true).append(true).open(&log).expect("a log file");
-        let mut child = self.command().stdout(Stdio::piped()).stderr(file).spawn().expect("the program can be started");
+        let file = File::options().create(true).append(true).open(self.log()).expect("a log file");
+        self.serve_and_log_to(file)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.database.folder.path().join("log")
+    }
+
+    /// The same with a log that goes elsewhere.
+    pub fn serve_and_log_to(self, stderr: impl Into<Stdio>) -> Glimpse {
+        let log = self.log();
+        let started = self.command().stdout(Stdio::piped()).stderr(stderr).spawn();
+        let mut child = started.expect("the program can be started");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
         stdout.read_line(&mut line).expect("standard output can be read");
