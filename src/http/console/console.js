@@ -434,5 +434,18 @@ async function copy(source) {
   }
 }
 
+// The fragment of an address is an image, so that this link leads there without one.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("results").focus();
+});
+
+// Browsers keep a page that is left as it is, and show it again when people go back to it: then
+// neither the token nor what it has shown may be there.
+addEventListener("pagehide", () => { token = ""; });
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+
 addEventListener("popstate", arrive);
 arrive();

@@ -371,6 +371,29 @@ fn a_page_that_waits_says_so_and_the_last_search_counts() {
     console.assert_no_complaints();
 }
 
+#[test]
+#[ignore = "needs Chromium: tests/run brings it"]
+fn console_and_documentation_lead_to_each_other_and_a_token_does_not_outlast_the_way() {
+    let tokens = json!({ "s3cr3t": { "user": "u", "project": "p", "roles": ["admin"] } });
+    let console = Console::new(start(&catalog()).tokens(&tokens));
+    let browser = &console.browser;
+    console.open("?name=image-1");
+    browser.fill("#token", "s3cr3t");
+    browser.key(Key::Enter);
+    browser.wait("the image", |_| console.names() == ["image-1"]);
+    browser.click("header a[href=docs]");
+    browser.wait("the documentation", |browser| browser.title().starts_with("API"));
+    browser.click("header a[href=console]");
+    browser.wait_for_text("#token-state", "A token is needed.");
+    browser.back();
+    browser.wait("the documentation", |browser| browser.title().starts_with("API"));
+    // The page that was left may be shown as it was, but for what the token has shown.
+    browser.back();
+    browser.wait_for_text("#token-state", "A token is needed.");
+    assert_eq!((browser.url(), console.names()), (console.address("?name=image-1"), Vec::new()));
+    console.assert_no_complaints();
+}
+
 /// A proxy that serves a server under `/images`; it ends with the process of the tests.
 fn proxy(server: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -32,6 +32,7 @@ fn the_tab_key_reaches_all_in_the_order_of_the_page_and_shows_where_it_is() {
     }
     let expected = [
         "Skip to the images",
+        "Documentation",
         "Token",
         "token",
         "Use the token",
@@ -81,7 +82,7 @@ fn the_keyboard_is_enough() {
     let browser = &console.browser;
     browser.key(Key::Tab);
     assert_eq!(console.focus(), "Skip to the images");
-    for _ in ["the token", "the fold", "the name"] {
+    for _ in ["the documentation", "the token", "the fold", "the name"] {
         browser.key(Key::Tab);
     }
     assert_eq!(console.focus(), "Name");
@@ -121,6 +122,8 @@ fn the_keyboard_is_enough() {
     browser.key(Key::Tab);
     browser.key(Key::Enter);
     browser.wait("the focus on the images", |_| console.focus() == "Images");
+    // It is no image that the address names.
+    assert_eq!((browser.url(), browser.text("#missing")), (console.address("?limit=2"), String::new()));
     console.assert_no_complaints();
 }
 
