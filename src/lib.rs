@@ -22,6 +22,7 @@
 //! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
 //! * [`duration`], [`random`]: durations as they are written, and numbers that a seed means for ever.
 //! * [`progress`], [`stop`]: how far long work is, and what ends it early.
+//! * `process`: what Linux tells of the process, for the metrics.
 
 pub mod auth;
 pub mod config;
@@ -35,6 +36,8 @@ pub mod http;
 pub mod image;
 pub mod import;
 pub mod outgoing;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod progress;
 pub mod query;
 pub mod random;

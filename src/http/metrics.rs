@@ -66,7 +66,11 @@ pub struct Metrics {
 impl Metrics {
     /// Starts at 0. What `store` measures is shown, too.
     pub fn new(store: &Store) -> Self {
-        let mut registry = Registry::with_prefix("glimpse");
+        let mut all = Registry::default();
+        // The names of these are the same for programs of every kind.
+        #[cfg(target_os = "linux")]
+        all.register_collector(Box::new(crate::process::Own::starting_now()));
+        let registry = all.sub_registry_with_prefix("glimpse");
         let requests = Family::default();
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let (in_flight, images) = (Gauge::default(), Counter::default());
@@ -83,8 +87,8 @@ impl Metrics {
             "The version of the program, and the commit that it is built from",
             Info::new(build),
         );
-        store.register(&mut registry);
-        Self { registry, requests, durations, in_flight, images, faults }
+        store.register(registry);
+        Self { registry: all, requests, durations, in_flight, images, faults }
     }
 
     /// Counts the images of a list.

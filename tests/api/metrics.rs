@@ -1,7 +1,7 @@
 //! The metrics: what they count, that clients cannot make them grow, and what reads them.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use serde_json::json;
 
@@ -25,6 +25,41 @@ fn value(text: &str, series: &str) -> Option<u64> {
 #[track_caller]
 fn expect(text: &str, series: &str, expected: u64) {
     assert_eq!(value(text, series), Some(expected), "{series}: {text}");
+}
+
+#[test]
+fn the_process_shows_what_it_takes_of_the_machine() {
+    let before = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is later").as_secs_f64();
+    let server = Start::new(Engine::Sqlite).serve();
+    let shown = || {
+        let text = metrics(&server);
+        move |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.unwrap_or_else(|| panic!("{name}: {text}")).parse::<f64>().expect("a number")
+        }
+    };
+    let first = shown();
+    assert!(first("process_start_time_seconds") >= before - 1.0);
+    let resident = first("process_resident_memory_bytes");
+    assert!(resident > 1e6 && resident < 1e9, "{resident}");
+    // A connection that is open is a descriptor of the server's.
+    let connections: Vec<_> = (0..5)
+        .map(|_| {
+            let mut stream = server.connect();
+            write!(stream, "GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+            assert_eq!(stream.read(&mut [0; 8]).expect("an answer"), 8);
+            stream
+        })
+        .collect();
+    let second = shown();
+    let (few, more) = (first("process_open_fds"), second("process_open_fds"));
+    assert!(more >= few + 5.0 && more < first("process_max_fds"), "{few} {more}");
+    drop(connections);
+    // It counts on while it works.
+    let cpu = "process_cpu_seconds_total";
+    while shown()(cpu) <= first(cpu) {
+        server.get("/openapi.json");
+    }
 }
 
 fn prepared(engine: Engine) -> Start {

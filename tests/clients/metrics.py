@@ -29,7 +29,7 @@ def scraped(url):
     assert len(set(names)) == len(names), names
     samples = []
     for family in families:
-        assert family.name.startswith("glimpse_"), family.name
+        assert family.name.startswith(("glimpse_", "process_")), family.name
         assert family.documentation.endswith("."), family
         assert family.type in ("counter", "gauge", "histogram"), family
         assert family.samples, family
