@@ -62,6 +62,7 @@ pub enum End {
 /// What the rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
+    pub method: &'a str,
     pub path: &'a str,
     /// Names and values of the query, decoded; of a repeated name the last counts.
     pub query: &'a [(String, String)],
@@ -178,7 +179,9 @@ impl Requests {
         };
         let project = identity.and_then(|identity| identity.project.as_ref());
         let user = identity.map(|identity| &identity.user);
-        path && query()
+        self.method.as_ref().is_none_or(|wanted| asked.method == wanted)
+            && path
+            && query()
             && self.project.as_ref().is_none_or(|wanted| project == Some(wanted))
             && self.user.as_ref().is_none_or(|wanted| user == Some(wanted))
     }
@@ -186,8 +189,11 @@ impl Requests {
 
 impl fmt::Display for Requests {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, query, project, user } = self;
-        formatter.write_str("the requests")?;
+        let Self { method, path, query, project, user } = self;
+        match method {
+            Some(method) => write!(formatter, "the {method} requests")?,
+            None => formatter.write_str("the requests")?,
+        }
         if let Some(path) = path {
             write!(formatter, " for {path}")?;
         }
@@ -206,7 +212,7 @@ impl fmt::Display for Requests {
 
 /// The file as it is written.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with rules")]
 struct File {
     #[serde(default)]
     seed: u64,
@@ -245,6 +251,8 @@ struct Written {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Requests {
+    #[serde(default, deserialize_with = "method")]
+    method: Option<String>,
     #[serde(default, deserialize_with = "path")]
     path: Option<WildMatch>,
     #[serde(default, deserialize_with = "patterns")]
@@ -326,6 +334,16 @@ fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let is_accepted = (0.0..=1.0).contains(&share);
     let refused = || de::Error::custom(format!("the value {share} is not accepted; it takes a number from 0 to 1"));
     is_accepted.then_some(share).ok_or_else(refused)
+}
+
+fn method<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let method = String::deserialize(deserializer)?;
+    // Case counts in HTTP: a rule for others would never strike.
+    if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        let refused = format!("the value '{method}' is not accepted; it takes a method in capitals, such as GET");
+        return Err(de::Error::custom(refused));
+    }
+    Ok(Some(method))
 }
 
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WildMatch>, D::Error> {

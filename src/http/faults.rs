@@ -61,7 +61,8 @@ async fn meet(request: &ServiceRequest, among: impl Fn(&Rule) -> bool) -> Option
         let extensions = request.extensions();
         // What is no UTF-8 has no parameters; the API refuses it.
         let query = query::pairs(request.query_string()).unwrap_or_default();
-        let asked = Asked { path: request.path(), query: &query, caller: extensions.get::<Caller>() };
+        let (method, path) = (request.method().as_str(), request.path());
+        let asked = Asked { method, path, query: &query, caller: extensions.get::<Caller>() };
         faults.met_by(asked, among)?
     };
     let effect = &rule.effect;

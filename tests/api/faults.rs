@@ -190,6 +190,27 @@ fn the_first_rule_that_strikes_decides_and_the_rest_do_not_count() {
 }
 
 #[test]
+fn a_rule_may_be_for_one_method() {
+    let server = serve(&json!([
+        { "match": { "method": "HEAD", "path": "/v*" }, "effect": { "status": 500 } },
+        { "match": { "method": "OPTIONS" }, "effect": { "status": 502 } },
+        { "match": { "method": "PURGE" }, "effect": { "status": 503 } },
+    ]));
+    for (method, target, status) in [
+        ("GET", LIST, 200),
+        ("HEAD", LIST, 500),
+        ("HEAD", "/versions", 500),
+        ("HEAD", "/", 300),
+        ("OPTIONS", LIST, 502),
+        ("PURGE", LIST, 503),
+        ("POST", LIST, 405),
+    ] {
+        assert_eq!(server.send(&get(target).method(method)).status, status, "{method} {target}");
+    }
+    assert!(server.log().contains("rules[0]: status 500 for a share of 1 of the HEAD requests for /v*"));
+}
+
+#[test]
 fn only_what_matches_in_everything_meets_a_rule() {
     let tokens = json!({
         "alice": { "user": "alice", "project": "p", "roles": [] },
@@ -323,7 +344,7 @@ fn the_log_warns_of_every_rule_and_every_fault() {
 fn a_wrong_file_refuses_the_start_with_one_line() {
     let effect = json!({ "status": 500 });
     for (file, place, reason) in [
-        (json!([]), "", "expected struct File"),
+        (json!([]), "", "expected an object with rules"),
         (json!({}), "", "missing field `rules`"),
         (json!({ "rules": [] }), "rules: ", "at least one rule is needed"),
         (json!({ "rules": [{}] }), "rules[0]: ", "missing field `effect`"),
@@ -348,6 +369,7 @@ fn a_wrong_file_refuses_the_start_with_one_line() {
             "unknown field",
         ),
         (json!({ "rules": [{ "match": { "path": "v1" }, "effect": effect }] }), "rules[0].match.path: ", "'v1'"),
+        (json!({ "rules": [{ "match": { "method": "get" }, "effect": effect }] }), "rules[0].match.method: ", "'get'"),
         (
             json!({ "rules": [{ "match": { "user": "u" }, "before_authentication": true, "effect": effect }] }),
             "rules[0]: ",
