@@ -23,8 +23,7 @@ fn run() -> anyhow::Result<ExitCode> {
     telemetry::start(&settings.rust_log, settings.log_format)?;
     let command = command.unwrap_or(Command::Serve);
     // A health check runs every few seconds, and would fill the log with them.
-    let is_quiet = matches!(command, Command::Health(_) | Command::Completions(_) | Command::Man(_));
-    let unknown = if is_quiet { Vec::new() } else { unknown };
+    let unknown = if matches!(command, Command::Health(_)) { Vec::new() } else { unknown };
     for Unknown { name, meant } in unknown {
         let hint = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
         tracing::warn!("the file .env sets {name}, which is no setting{hint}");

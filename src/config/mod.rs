@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use clap::builder::Resettable;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -437,7 +438,7 @@ pub struct Settings {
 
     /// A JSON file of rules by which requests fail on purpose, to try clients in a test environment
     ///
-    /// Default: none fails on purpose. Example: `--faults docs/faults.json`
+    /// Default: none fails on purpose. Example: `--faults faults.json`
     #[arg(long = "faults", value_name = "FAULTS_FILE", env = "FAULTS_FILE", value_parser = optional_path)]
     pub faults_file: Option<Optional<PathBuf>>,
 
@@ -545,14 +546,32 @@ impl Cli {
     /// # Errors
     /// A `.env`, or the file of a secret, that cannot be read; a secret that is given twice.
     pub fn read() -> anyhow::Result<Self> {
-        let variables = variables::read()?;
+        if let Some(cli) = Self::without_settings() {
+            return Ok(cli);
+        }
+        let variables = variables::read();
         let command = command();
-        let matches = command.clone().get_matches();
+        let matches = command.clone().try_get_matches();
+        // Help is given whatever is wrong with `.env`.
+        let variables = match &matches {
+            Err(asked) if !asked.use_stderr() => asked.exit(),
+            _ => variables?,
+        };
+        let matches = matches.unwrap_or_else(|error| error.exit());
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         cli.given = origin::all(&command, &matches, &variables);
         secrets::read(&mut cli.settings, &mut cli.given)?;
         cli.unknown = variables.unknown(&cli.given.iter().map(|given| given.variable.as_str()).collect::<Vec<_>>());
         Ok(cli)
+    }
+
+    /// The command line alone, where it asks for what describes the program: that is the same
+    /// wherever it is asked for, as where a package is built, whatever the environment says.
+    fn without_settings() -> Option<Self> {
+        let command = command().mut_args(|argument| argument.env(Resettable::Reset));
+        let cli = Self::from_arg_matches(&command.try_get_matches().ok()?).ok()?;
+        let describes = matches!(cli.command, Some(Command::Completions(_) | Command::Man(_)));
+        describes.then_some(cli)
     }
 }
 

@@ -74,6 +74,23 @@ fn every_command_has_a_manual_page() {
     assert!(Start::new(Engine::Sqlite).argument("man").argument("nonsense").refusal().contains("`glimpse help`"));
 }
 
+/// Packages are built, and questions asked, where nothing is set up.
+#[test]
+fn what_describes_the_program_is_told_whatever_the_settings_are() {
+    for arguments in [&["man"][..], &["man", "generate"], &["completions", "zsh"], &["--help"], &["--version"]] {
+        let start = arguments.iter().fold(Start::new(Engine::Sqlite), |start, argument| start.argument(argument));
+        std::fs::write(start.database.folder.path().join(".env"), "no variable").expect("written");
+        let start = start.set("LISTEN", "nowhere").set("RUST_LOG", "[[").set("DATABASE_URL_FILE", "missing");
+        let output = start.output();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {said}");
+        if arguments[0] != "--help" {
+            // Help tells what is set.
+            assert_eq!(String::from_utf8_lossy(&output.stdout), printed(arguments), "{arguments:?}");
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_has_gone_is_no_failure() {
     for arguments in ["config", "man", "completions bash", "--help"] {
