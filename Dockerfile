@@ -26,7 +26,8 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 # Others reach a container only where its port is published, but what it asks of them is up to AUTH.
-ENV LISTEN=0.0.0.0:9292 DATABASE_URL=sqlite:///data/glimpse.db
+# The default of DATABASE_URL lies in the working folder. Set here, it would speak against DATABASE_URL_FILE.
+ENV LISTEN=0.0.0.0:9292
 EXPOSE 9292
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["/usr/bin/glimpse", "health"]
 ENTRYPOINT ["/usr/bin/glimpse"]

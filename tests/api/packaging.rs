@@ -91,18 +91,13 @@ fn the_dockerfile_names_what_is_there() {
     assert_settings(environment.split(' ').filter_map(|pair| Some(pair.split_once('=')?.0)));
 }
 
-/// Runs a program of the image in its root, as its user where that can be.
+/// Runs a program of the image in its root and working folder, as its user where that can be.
 fn in_image(root: &Path, is_root: bool) -> Command {
-    let mut command = if is_root {
-        let mut command = Command::new("chroot");
-        command.arg("--userspec=10001:10001");
-        command
-    } else {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "chroot"]);
-        command
-    };
-    command.arg(root).arg("/usr/bin/glimpse").env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut command = Command::new("unshare");
+    let user: &[&str] = if is_root { &["--setgid=10001", "--setuid=10001"] } else { &["--map-root-user"] };
+    let folder = all("WORKDIR").pop().expect("a working folder");
+    command.args(user).arg("--root").arg(root).arg("--wd").arg(folder);
+    command.arg("/usr/bin/glimpse").env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let environment = all("ENV").join(" ");
     command.envs(environment.split(' ').filter_map(|pair| pair.split_once('=')));
     command.env("LISTEN", "127.0.0.1:0").env("SEEDS_DIR", "/usr/share/glimpse/seeds");
@@ -150,6 +145,12 @@ fn the_files_of_the_image_serve_by_themselves() {
         let output = health(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+    assert!(image.join("data/glimpse.db").exists(), "the catalog is in the volume");
+    // Nothing that the image sets stands in the way of a secret in a file.
+    fs::write(image.join("tmp/url"), "sqlite:///data/other.db\n").expect("a file can be written");
+    let mut config = in_image(&image, is_root);
+    let told = config.arg("config").env("DATABASE_URL_FILE", "/tmp/url").output().expect("the image can be entered");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     // Names are looked up by the C library, in the file that Docker writes, too.
     fs::write(image.join("etc/hosts"), "127.0.0.1 localhost\n").expect("a file can be written");
     let database = "postgres://u@localhost:9/db";
