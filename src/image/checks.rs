@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use uuid::Uuid;
@@ -78,18 +78,6 @@ pub fn status(text: &str) -> Result<Cow<'static, str>, String> {
 }
 
 /// # Errors
-/// A number below 0.
-pub fn whole(field: &str, number: i64) -> Result<i64, String> {
-    if number < 0 { Err(format!("{field} is {number}; a whole number from 0 up is accepted")) } else { Ok(number) }
-}
-
-/// # Errors
-/// As [`whole`].
-pub fn optional_whole(field: &str, number: Option<i64>) -> Result<Option<i64>, String> {
-    number.map(|number| whole(field, number)).transpose()
-}
-
-/// # Errors
 /// Anything that is no time.
 pub fn time(field: &str, text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| {
@@ -102,6 +90,41 @@ pub fn time(field: &str, text: &str) -> Result<Timestamp, String> {
 /// As [`time`].
 pub fn optional_time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, String> {
     text.map(|text| time(field, text)).transpose()
+}
+
+/// A whole number, as far as the catalog can hold it.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole(i64);
+
+impl Whole {
+    pub fn number(Self(number): Self) -> i64 {
+        number
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = Whole;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a whole number from 0 to 2^63-1")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+                let whole = i64::try_from(number).map(Whole);
+                whole.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
+                Err(E::invalid_value(Unexpected::Signed(number), &self))
+            }
+        }
+
+        deserializer.deserialize_u64(Number)
+    }
 }
 
 /// A JSON object as it was written: in its order, with repeated names.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::checks::{self, Pairs};
+use super::checks::{self, Pairs, Whole};
 use super::{Draft, Member, Said};
 
 /// An image as the API shows it. A brief list shows six of the fields; whoever exports the catalog
@@ -20,9 +20,9 @@ struct Document {
     #[serde(default)]
     container_format: Said<Option<String>>,
     #[serde(default)]
-    size: Said<Option<i64>>,
+    size: Said<Option<Whole>>,
     #[serde(default)]
-    virtual_size: Said<Option<i64>>,
+    virtual_size: Said<Option<Whole>>,
     #[serde(default)]
     checksum: Said<Option<String>>,
     #[serde(default)]
@@ -34,9 +34,9 @@ struct Document {
     #[serde(default)]
     deleted: Said<bool>,
     #[serde(default)]
-    min_ram: Said<i64>,
+    min_ram: Said<Whole>,
     #[serde(default)]
-    min_disk: Said<i64>,
+    min_disk: Said<Whole>,
     #[serde(default)]
     created_at: Said<String>,
     #[serde(default)]
@@ -70,15 +70,15 @@ pub fn read(json: &str) -> Result<Draft, String> {
         status: document.status.checked(|text| checks::status(&text))?,
         disk_format: document.disk_format.checked(|text| checks::format("disk_format", text))?,
         container_format: document.container_format.checked(|text| checks::format("container_format", text))?,
-        size: document.size.checked(|size| checks::optional_whole("size", size))?,
-        virtual_size: document.virtual_size.checked(|size| checks::optional_whole("virtual_size", size))?,
+        size: document.size.map(|size| size.map(Whole::number)),
+        virtual_size: document.virtual_size.map(|size| size.map(Whole::number)),
         checksum: document.checksum.checked(|text| checks::text("checksum", text))?,
         owner: document.owner.checked(|text| checks::short_text("owner", text))?,
         is_public: document.is_public,
         protected: document.protected,
         deleted: document.deleted,
-        min_ram: document.min_ram.checked(|number| checks::whole("min_ram", number))?,
-        min_disk: document.min_disk.checked(|number| checks::whole("min_disk", number))?,
+        min_ram: document.min_ram.map(Whole::number),
+        min_disk: document.min_disk.map(Whole::number),
         created_at: document.created_at.checked(|text| checks::time("created_at", &text))?,
         updated_at: document.updated_at.checked(|text| checks::optional_time("updated_at", text.as_deref()))?,
         deleted_at: document.deleted_at.checked(|text| checks::optional_time("deleted_at", text.as_deref()))?,

@@ -105,6 +105,13 @@ impl<T> Said<T> {
         }
     }
 
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Said<U> {
+        match self {
+            Self::Nothing => Said::Nothing,
+            Self::This(value) => Said::This(change(value)),
+        }
+    }
+
     /// Takes what is said through a check.
     ///
     /// # Errors

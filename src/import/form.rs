@@ -5,23 +5,29 @@ use serde::de::IgnoredAny;
 
 use super::{openstack, v2};
 use crate::config::Format;
-use crate::image::{Draft, document};
+use crate::image::{Draft, Said, checks, document};
 
 /// The form that the fields of a record tell: each has one that the others lack.
-pub fn told(json: &str) -> Option<Format> {
+///
+/// # Errors
+/// What is no image of any form.
+pub fn told(json: &str) -> Result<Format, String> {
     #[derive(Deserialize)]
+    #[serde(expecting = "an image")]
     struct Fields {
-        #[serde(rename = "ID")]
-        column: Option<IgnoredAny>,
-        visibility: Option<IgnoredAny>,
-        id: Option<IgnoredAny>,
+        #[serde(default, rename = "ID")]
+        column: Said<IgnoredAny>,
+        #[serde(default)]
+        visibility: Said<IgnoredAny>,
+        #[serde(default)]
+        id: Said<IgnoredAny>,
     }
 
-    match serde_json::from_str(json).ok()? {
-        Fields { column: Some(_), .. } => Some(Format::Openstack),
-        Fields { visibility: Some(_), .. } => Some(Format::V2),
-        Fields { id: Some(_), .. } => Some(Format::V1),
-        _ => None,
+    match checks::typed(json)? {
+        Fields { column: Said::This(_), .. } => Ok(Format::Openstack),
+        Fields { visibility: Said::This(_), .. } => Ok(Format::V2),
+        Fields { id: Said::This(_), .. } => Ok(Format::V1),
+        _ => Err("it is no image: it has neither id nor ID".to_owned()),
     }
 }
 

@@ -145,11 +145,11 @@ fn in_one_line(reason: &str) -> Cow<'_, str> {
 
 /// Whether an image is public, by its visibility in later APIs: those that are shared, or found by
 /// who looks for them, are not.
-fn is_public(visibility: &str) -> Result<bool, String> {
+fn is_public(field: &str, visibility: &str) -> Result<bool, String> {
     match visibility {
         "public" => Ok(true),
         "private" | "shared" | "community" => Ok(false),
-        other => Err(format!("visibility is {other:?}; accepted are public, private, shared, community")),
+        other => Err(format!("{field} is {other:?}; accepted are public, private, shared, community")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::image::checks::{self, Pairs};
+use crate::image::checks::{self, Pairs, Whole};
 use crate::image::{Draft, Said};
 
 /// Columns that this API does not have, such as tags and hashes, are left out. Without `--long`
@@ -20,7 +20,7 @@ struct Row {
     #[serde(default, rename = "Container Format")]
     container_format: Said<Option<String>>,
     #[serde(default, rename = "Size")]
-    size: Said<Option<i64>>,
+    size: Said<Option<Whole>>,
     #[serde(default, rename = "Checksum")]
     checksum: Said<Option<String>>,
     #[serde(default, rename = "Visibility")]
@@ -45,9 +45,10 @@ enum Visibility {
 
 /// With fields that have no column.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object of properties")]
 struct Properties {
     #[serde(default)]
-    virtual_size: Said<Option<i64>>,
+    virtual_size: Said<Option<Whole>>,
     #[serde(default)]
     deleted: Said<bool>,
     #[serde(default)]
@@ -64,7 +65,7 @@ pub fn read(json: &str) -> Result<Draft, String> {
     let (mut deleted, mut deleted_at) = super::life(&status);
     let (mut virtual_size, mut properties) = (Said::Nothing, Said::Nothing);
     if let Said::This(given) = row.properties {
-        virtual_size = given.virtual_size.checked(|size| checks::optional_whole("virtual_size", size))?;
+        virtual_size = given.virtual_size.map(|size| size.map(Whole::number));
         properties = Said::This(checks::properties(given.own)?);
         if given.deleted != Said::Nothing {
             deleted = given.deleted;
@@ -77,12 +78,12 @@ pub fn read(json: &str) -> Result<Draft, String> {
         status,
         disk_format: row.disk_format.checked(|text| checks::format("Disk Format", text))?,
         container_format: row.container_format.checked(|text| checks::format("Container Format", text))?,
-        size: row.size.checked(|size| checks::optional_whole("Size", size))?,
+        size: row.size.map(|size| size.map(Whole::number)),
         virtual_size,
         checksum: row.checksum.checked(|text| checks::text("Checksum", text))?,
         owner: row.project.checked(|text| checks::short_text("Project", text))?,
         is_public: row.visibility.checked(|visibility| match visibility {
-            Visibility::Named(name) => super::is_public(&name),
+            Visibility::Named(name) => super::is_public("Visibility", &name),
             Visibility::IsPublic(is_public) => Ok(is_public),
         })?,
         protected: row.protected,

@@ -186,16 +186,16 @@ impl Sink {
         let format = match (self.format, self.told) {
             (Some(format), _) | (None, Some((format, _))) => format,
             (None, None) => match form::told(json) {
-                Some(format) => {
+                Ok(format) => {
                     self.told = Some((format, place));
                     format
                 }
-                None => return self.push(place, Err("it is no image: it has neither id nor ID".to_owned())),
+                Err(reason) => return self.push(place, Err(reason)),
             },
         };
         let read = form::read(format, json);
         if read.is_err()
-            && let Some(other) = form::told(json).filter(|other| *other != format)
+            && let Some(other) = form::told(json).ok().filter(|other| *other != format)
         {
             let (name, other) = (form::name(format), form::name(other));
             match self.told {

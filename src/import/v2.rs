@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::image::checks::{self, Pairs};
+use crate::image::checks::{self, Pairs, Whole};
 use crate::image::{Draft, Said};
 
 /// Fields that this API does not have are read and dropped, so that they become no properties.
@@ -21,9 +21,9 @@ struct Image {
     #[serde(default)]
     container_format: Said<Option<String>>,
     #[serde(default)]
-    size: Said<Option<i64>>,
+    size: Said<Option<Whole>>,
     #[serde(default)]
-    virtual_size: Said<Option<i64>>,
+    virtual_size: Said<Option<Whole>>,
     #[serde(default)]
     checksum: Said<Option<String>>,
     #[serde(default)]
@@ -31,9 +31,9 @@ struct Image {
     #[serde(default)]
     protected: Said<bool>,
     #[serde(default)]
-    min_ram: Said<i64>,
+    min_ram: Said<Whole>,
     #[serde(default)]
-    min_disk: Said<i64>,
+    min_disk: Said<Whole>,
     #[serde(default)]
     created_at: Said<String>,
     #[serde(default)]
@@ -74,15 +74,15 @@ pub fn read(json: &str) -> Result<Draft, String> {
         status,
         disk_format: image.disk_format.checked(|text| checks::format("disk_format", text))?,
         container_format: image.container_format.checked(|text| checks::format("container_format", text))?,
-        size: image.size.checked(|size| checks::optional_whole("size", size))?,
-        virtual_size: image.virtual_size.checked(|size| checks::optional_whole("virtual_size", size))?,
+        size: image.size.map(|size| size.map(Whole::number)),
+        virtual_size: image.virtual_size.map(|size| size.map(Whole::number)),
         checksum: image.checksum.checked(|text| checks::text("checksum", text))?,
         owner: image.owner.checked(|text| checks::short_text("owner", text))?,
-        is_public: Said::This(super::is_public(&image.visibility)?),
+        is_public: Said::This(super::is_public("visibility", &image.visibility)?),
         protected: image.protected,
         deleted,
-        min_ram: image.min_ram.checked(|number| checks::whole("min_ram", number))?,
-        min_disk: image.min_disk.checked(|number| checks::whole("min_disk", number))?,
+        min_ram: image.min_ram.map(Whole::number),
+        min_disk: image.min_disk.map(Whole::number),
         created_at: image.created_at.checked(|text| checks::time("created_at", &text))?,
         updated_at: image.updated_at.checked(|text| checks::optional_time("updated_at", text.as_deref()))?,
         deleted_at,

@@ -246,10 +246,10 @@ fn bad() -> Vec<(Value, &'static str)> {
     vec![
         (with("id", json!("cirros")), "id is \"cirros\""),
         (with("id", json!("3C3D1D01-B48A-4639-8A88-000000000009")), "lower case"),
-        (with("size", json!(-1)), "size is -1"),
-        (with("size", json!(9_223_372_036_854_775_808_u64)), "size: "),
-        (with("size", json!("big")), "size: "),
-        (with("min_ram", json!(null)), "min_ram: "),
+        (with("size", json!(-1)), "size: invalid value: integer `-1`, expected a whole number from 0 to 2^63-1"),
+        (with("size", json!(9_223_372_036_854_775_808_u64)), "expected a whole number from 0 to 2^63-1"),
+        (with("size", json!("big")), "size: invalid type: string \"big\", expected a whole number"),
+        (with("min_ram", json!(null)), "min_ram: invalid type: null, expected a whole number"),
         (with("status", json!("Active")), "status is \"Active\"; accepted are queued"),
         (with("name", json!("é".repeat(256))), "name has 256 characters"),
         (with("owner", json!("a\0b")), "owner has a NUL"),
@@ -305,12 +305,36 @@ on_both_engines!(what_is_refused_is_named_and_leaves_all_unchanged_unless_told);
 
 #[test]
 fn records_of_a_whole_text_are_named_by_their_number() {
-    let rows = json!([row(&image(1)), { "ID": "x" }, { "Name": "y" }, { "ID": id(4), "Visibility": "hidden" }]);
+    let rows = json!([row(&image(1)), { "ID": "x" }, { "Name": "y" }, { "ID": id(4), "Visibility": "hidden" },
+        { "ID": id(5), "Properties": "a='b'" }]);
     let (_, refused) = import(Database::new(Engine::Sqlite), &[], &format!("{rows:#}"));
-    for (line, place) in
-        refused.said.iter().zip(["image 2: ", "image 3: ", "image 4: visibility is \"hidden\"", "glimpse: 3 "])
-    {
+    let expected = [
+        "image 2: ",
+        "image 3: ",
+        "image 4: Visibility is \"hidden\"",
+        "image 5: Properties: invalid type: string \"a='b'\", expected an object of properties",
+        "glimpse: 4 ",
+    ];
+    assert_eq!(refused.said.len(), expected.len(), "{refused:?}");
+    for (line, place) in refused.said.iter().zip(expected) {
         assert!(line.starts_with(place), "{line}");
+    }
+}
+
+/// Before any record has told the form, too.
+#[test]
+fn a_record_that_is_no_image_is_refused_for_what_is_wrong_with_it() {
+    let twice = format!("{{\"id\": \"{}\", \"id\": \"{}\"}}", id(1), id(2));
+    let nowhere = v2(&image(1), "public").to_string().replace("\"public\"", "null");
+    for (record, reason) in [
+        (twice.as_str(), "line 1: duplicate field `id`"),
+        (&nowhere, "line 1: visibility: invalid type: null"),
+        ("[5]", "line 1, image 1: invalid type: integer `5`, expected an image"),
+        ("{}", "line 1: it is no image: it has neither id nor ID"),
+        ("{\"message\": \"x\", \"code\": \"401 Unauthorized\"}", "line 1: it is no image"),
+    ] {
+        let (_, refused) = import(Database::new(Engine::Sqlite), &[], record);
+        assert!(refused.status == Some(1) && refused.said[0].starts_with(reason), "{record}: {refused:?}");
     }
 }
 
