@@ -186,10 +186,11 @@ fn parts(text: &'static str) -> Vec<Part> {
 }
 
 async fn check_schema<C: Seedable>(mut connection: C) -> anyhow::Result<()> {
-    let applied = connection
-        .list_applied_migrations(RECORDS)
-        .await
-        .context("The database has no Glimpse schema; `glimpse migrate` makes it")?;
+    let applied = connection.list_applied_migrations(RECORDS).await.map_err(|error| {
+        let error = anyhow::Error::from(error);
+        // Each of the errors before it says the same again.
+        anyhow!("The database has no Glimpse schema; `glimpse migrate` makes it: {}.", error.root_cause())
+    })?;
     check_known(&applied)?;
     if let Some(step) = SCHEMA.iter().find(|step| applied.iter().all(|applied| applied.version != step.number)) {
         bail!("The database's schema is too old: it lacks {}; `glimpse migrate` brings it up to date.", step.name);

@@ -36,6 +36,11 @@ on_both_engines!(starting_twice_changes_nothing);
 fn migrate_prepares_and_serving_can_leave_it_alone(engine: Engine) {
     let early = Start::new(engine).set("MIGRATE", "false");
     assert!(early.refusal().contains("glimpse migrate"), "{}", early.refusal());
+    // A file of SQLite without anything in it is a database.
+    std::fs::write(early.database.folder.path().join("catalog.db"), "").expect("a file can be written");
+    let message = early.refusal();
+    assert!(message.contains("has no Glimpse schema; `glimpse migrate` makes it: "), "{message}");
+    assert_eq!((message.lines().count(), message.matches("_sqlx_migrations").count()), (1, 1), "{message}");
     let (start, status, message) = migrate(Start::on(early.database).seed("1_a.sql", one(1)));
     assert!(status.success(), "{message}");
     let server = Start::on(start.database).seed("2_b.sql", one(2)).set("MIGRATE", "false").serve();
