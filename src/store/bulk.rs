@@ -93,7 +93,7 @@ impl Target {
 /// Turns the write-ahead log off where nobody else has the database open. With it, whatever is
 /// written is written twice, and each page that is read of a transaction is looked for in a log as
 /// long as the transaction, so that ten times as many images take a hundred times as long.
-async fn leave_write_ahead(connection: &mut SqliteConnection) {
+pub(super) async fn leave_write_ahead(connection: &mut SqliteConnection) {
     // Locked at once where somebody has it open.
     let _ = sqlx::query("PRAGMA journal_mode = DELETE").execute(connection).await;
 }
@@ -196,11 +196,11 @@ async fn write<'c, C: Bulk>(
     }
     let fresh = there == 0 || present == Present::Deleted;
     let new = i64::try_from(count).unwrap_or(i64::MAX);
-    let indexes =
-        if fresh || there / C::PRESENT_PER_NEW <= new { C::indexes(&mut transaction).await? } else { Vec::new() };
-    for (_, drop, _) in &indexes {
-        C::run(&mut transaction, drop).await?;
-    }
+    let dropped = if fresh || there / C::PRESENT_PER_NEW <= new {
+        drop_indexes::<C>(&mut transaction).await?
+    } else {
+        Vec::new()
+    };
     if fresh {
         if there > 0 {
             report(Step::Deleting);
@@ -220,13 +220,31 @@ async fn write<'c, C: Bulk>(
         report(Step::Rows(rows));
         batch = next;
     }
-    for (place, (name, _, create)) in indexes.iter().enumerate() {
-        report(Step::Index { number: place + 1, of: indexes.len(), name });
-        C::run(&mut transaction, create).await?;
-    }
+    make_indexes::<C>(&mut transaction, &dropped, report).await?;
     report(Step::Analyzing);
     analyze::<C>(&mut transaction).await?;
     Ok(Written::Whole(transaction))
+}
+
+/// Drops the indexes that nothing but speed depends on; those that are to be made again.
+pub(super) async fn drop_indexes<C: Bulk>(transaction: &mut Transaction<'_, C::Database>) -> sqlx::Result<Vec<Index>> {
+    let indexes = C::indexes(transaction).await?;
+    for (_, drop, _) in &indexes {
+        C::run(transaction, drop).await?;
+    }
+    Ok(indexes)
+}
+
+pub(super) async fn make_indexes<C: Bulk>(
+    transaction: &mut Transaction<'_, C::Database>,
+    dropped: &[Index],
+    report: &mut impl FnMut(Step<'_>),
+) -> sqlx::Result<()> {
+    for (place, (name, _, create)) in dropped.iter().enumerate() {
+        report(Step::Index { number: place + 1, of: dropped.len(), name });
+        C::run(transaction, create).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn analyze<C: Bulk>(transaction: &mut Transaction<'_, C::Database>) -> sqlx::Result<()> {
@@ -244,7 +262,7 @@ fn next_batch(images: &mut impl Iterator<Item = Image>) -> Vec<Image> {
 
 /// An index: its name, and the statements that drop and make it, as the database itself words them.
 /// The table of properties is one too, with the triggers that keep it.
-type Index = (String, String, String);
+pub(super) type Index = (String, String, String);
 
 /// What the engines do differently.
 pub(super) trait Bulk: Alone + Sized {
@@ -260,6 +278,10 @@ pub(super) trait Bulk: Alone + Sized {
     /// The indexes are built anew where there are no more present images than this for each new
     /// one: about where that takes as long as keeping them up.
     const PRESENT_PER_NEW: i64;
+
+    /// Whether readers go on while a transaction builds the indexes anew, and whether no index ever
+    /// refuses an image.
+    const REBUILDS_UNSEEN: bool;
 
     /// Sets what is good for many rows, up to the end of the transaction.
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()>;
@@ -347,6 +369,8 @@ impl Bulk for SqliteConnection {
     }
 
     const PRESENT_PER_NEW: i64 = 8;
+
+    const REBUILDS_UNSEEN: bool = true;
 
     async fn prepare(_: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         Ok(())
@@ -475,6 +499,8 @@ impl Bulk for PgConnection {
     }
 
     const PRESENT_PER_NEW: i64 = 4;
+
+    const REBUILDS_UNSEEN: bool = false;
 
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'; \

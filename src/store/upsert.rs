@@ -8,7 +8,9 @@ use sqlx::error::DatabaseError;
 use sqlx::{PgConnection, SqliteConnection, Transaction};
 use uuid::Uuid;
 
-use super::bulk::{Bulk, analyze, commit, failed, on_a_connection, tidy};
+use super::bulk::{
+    Bulk, analyze, commit, drop_indexes, failed, leave_write_ahead, make_indexes, on_a_connection, tidy,
+};
 use super::sql::{self, Dialect, Sql};
 use super::{Step, Target, said};
 use crate::image::{Draft, Image, Said, document};
@@ -36,6 +38,13 @@ pub struct Rules {
     pub moment: Timestamp,
 }
 
+impl Rules {
+    /// Whether the catalog stays as it is.
+    fn keeps(self, counts: Counts) -> bool {
+        self.dry_run || counts.refused > 0 && !self.keep_going
+    }
+}
+
 /// What stands in one place of a source: an image, or why there is none.
 #[derive(Clone, Debug)]
 pub struct Record<P> {
@@ -55,7 +64,11 @@ pub struct Counts {
 
 impl Counts {
     fn total(self) -> u64 {
-        self.new + self.changed + self.same + self.skipped + self.refused
+        self.written() + self.same + self.skipped + self.refused
+    }
+
+    fn written(self) -> u64 {
+        self.new + self.changed
     }
 }
 
@@ -79,6 +92,10 @@ pub enum Upserted {
 /// So many written images change what is known of the tables.
 const MANY: u64 = 1000;
 
+/// So many written images are worth it to build the indexes anew, unless many more were there: kept
+/// up row by row, they take ever longer once they are larger than SQLite's cache.
+const MANY_FOR_INDEXES: i64 = 10_000;
+
 impl Target {
     /// Stores the images of records, which `next` gives in parts up to an empty one; `stop` ends it
     /// early.
@@ -95,8 +112,10 @@ impl Target {
         let is_stopped = |upserted: &Upserted| *upserted == Upserted::Stopped;
         match self {
             Self::Sqlite(options) => {
-                let upsert =
-                    async |connection: &mut SqliteConnection| upsert(connection, rules, next, report, stop).await;
+                let upsert = async |connection: &mut SqliteConnection| {
+                    leave_write_ahead(connection).await;
+                    upsert(connection, rules, next, report, stop).await
+                };
                 on_a_connection(options, upsert, is_stopped).await
             }
             Self::Postgres(options) => {
@@ -120,12 +139,12 @@ async fn upsert<C: Bulk<Database: Dialect>, P>(
         written = write(connection, rules, next, &mut report) => written?,
         () = &mut stop => return Ok(Upserted::Stopped),
     };
-    if rules.dry_run || counts.refused > 0 && !rules.keep_going {
+    if rules.keeps(counts) {
         transaction.rollback().await.map_err(|error| failed(&error))?;
         return Ok(Upserted::Kept(counts));
     }
     commit(transaction).await?;
-    if counts.new + counts.changed >= MANY {
+    if counts.written() >= MANY {
         report(Told::Step(Step::Tidying));
         tidy(connection, stop).await;
     }
@@ -143,16 +162,26 @@ async fn write<'c, C: Bulk<Database: Dialect>, P>(
     let mut transaction = connection.begin_alone().await.map_err(|error| failed(&error))?;
     C::prepare(&mut transaction).await.map_err(|error| failed(&error))?;
     C::prepare_updates(&mut transaction).await.map_err(|error| failed(&error))?;
+    let there = C::count(&mut transaction).await.map_err(|error| failed(&error))?;
+    let many = u64::try_from(MANY_FOR_INDEXES.max(there / C::PRESENT_PER_NEW)).unwrap_or(u64::MAX);
+    let mut dropped = Vec::new();
     let mut part = Part { rules, counts: Counts::default(), seen: HashSet::new(), report };
     (part.report)(Told::Step(Step::Rows(0)));
     while !records.is_empty() {
+        // How many come is not known. Dropped this late, building them takes about as long as it
+        // took to keep them up until now: the worst case is twice the best one.
+        if C::REBUILDS_UNSEEN && dropped.is_empty() && part.counts.written() >= many {
+            dropped = drop_indexes::<C>(&mut transaction).await.map_err(|error| failed(&error))?;
+        }
         part.take::<C, P>(&mut transaction, records).await.map_err(|error| failed(&error))?;
         (part.report)(Told::Step(Step::Rows(part.counts.total())));
         records = next().await?;
     }
     let counts = part.counts;
-    if counts.new + counts.changed >= MANY {
-        report(Told::Step(Step::Analyzing));
+    if counts.written() >= MANY && !rules.keeps(counts) {
+        let mut step = |step: Step<'_>| report(Told::Step(step));
+        make_indexes::<C>(&mut transaction, &dropped, &mut step).await.map_err(|error| failed(&error))?;
+        step(Step::Analyzing);
         analyze::<C>(&mut transaction).await.map_err(|error| failed(&error))?;
     }
     Ok((transaction, counts))

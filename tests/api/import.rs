@@ -411,6 +411,46 @@ fn a_bad_end_of_a_long_input_leaves_the_catalog_as_it_was(engine: Engine) {
 }
 on_both_engines!(a_bad_end_of_a_long_input_leaves_the_catalog_as_it_was);
 
+/// On SQLite, where the indexes are left off for the rest of a long input and made at its end.
+#[test]
+fn a_long_input_leaves_every_index_and_every_property_in_place() {
+    let start =
+        ["generate", "--count", "11000"].iter().fold(Start::new(Engine::Sqlite), |start, it| start.argument(it));
+    assert!(start.output().status.success());
+    let generated = start.database;
+    let export = Start::on(generated).argument("export").argument("--format").argument("ndjson");
+    let lines = String::from_utf8(export.output().stdout).expect("UTF-8");
+    let generated = export.database;
+    let parts = |database: &Database| {
+        let schema = "SELECT type || name || coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'";
+        let properties = "SELECT hex(name) || ' ' || hex(value) || ' ' || image_id FROM image_properties";
+        [schema, properties].map(|sql| database.texts(format!("{sql} ORDER BY 1")))
+    };
+    // A server that has the file open goes on with the catalog as it was.
+    let server = Start::new(Engine::Sqlite).serve();
+    let url = server.database().url.clone();
+    let import = |input: &str, summary: &str| {
+        let start = Start::new(Engine::Sqlite).set("DATABASE_URL", &url).argument("import").argument("-");
+        let output = start.output_of(input);
+        let said = String::from_utf8(output.stderr).expect("messages are UTF-8");
+        assert_eq!(String::from_utf8(output.stdout).expect("UTF-8").trim_end(), summary, "{said}");
+        assert!(said.contains("index 1 of "), "{said}");
+    };
+    import(&lines, "11000 new, 0 changed, 0 same, 0 refused");
+    assert_eq!(parts(server.database()), parts(&generated));
+    assert_eq!(server.get("/v1.1/images/detail?limit=3").images().len(), 3);
+
+    let changed = lines.replace("\"properties\":{", "\"properties\":{\"imported\":\"again\",").replace(",}", "}");
+    import(&changed, "0 new, 11000 changed, 0 same, 0 refused");
+    let [schema, mut properties] = parts(server.database());
+    let [expected_schema, expected] = parts(&generated);
+    assert_eq!(schema, expected_schema);
+    let added = format!("{} ", "imported".bytes().map(|byte| format!("{byte:02X}")).collect::<String>());
+    properties.retain(|row| !row.as_deref().unwrap_or_default().starts_with(&added));
+    assert_eq!(properties, expected);
+    assert_eq!(server.get("/v1.1/images/detail?property-imported=again&limit=3").images().len(), 3);
+}
+
 #[test]
 fn an_answer_that_others_follow_is_warned_of() {
     let page = |number, next: Value| json!({ "images": [v2(&image(number), "public")], "next": next });
