@@ -128,7 +128,8 @@ fn nor_in_a_catalog_of_another_kind(engine: Engine) {
 }
 on_both_engines!(nor_in_a_catalog_of_another_kind);
 
-/// The older half of the catalog has been deleted, and with it all images whose names begin alike.
+/// The older half of the catalog has been deleted, and with it the largest images and all whose names
+/// begin alike.
 fn nor_where_deleted_images_lie_together(engine: Engine) {
     let database = generated(engine);
     let middle = database.texts("SELECT CAST(created_at AS TEXT) FROM images ORDER BY created_at LIMIT 1 OFFSET 25000");

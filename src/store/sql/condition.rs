@@ -96,6 +96,14 @@ pub(super) fn push_scope<DB: Dialect>(sql: &mut Sql<DB>, scope: &Scope) {
     }
 }
 
+/// The filters on these columns, each after AND.
+pub(super) fn push_filters_on<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, columns: &[Column], hide: &str) {
+    for filter in query.filters.iter().filter(|filter| columns.contains(&filter.column)) {
+        sql.push(" AND ");
+        push_filter(sql, filter, hide);
+    }
+}
+
 pub(super) fn push_filter<DB: Dialect>(sql: &mut Sql<DB>, filter: &Filter, hide: &str) {
     if filter.test == Test::Never {
         sql.push("FALSE");

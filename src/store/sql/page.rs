@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use uuid::Uuid;
 
-use super::condition::{CANDIDATE, Conditions, push_filter, push_named, push_predicate, push_scope};
+use super::condition::{CANDIDATE, Conditions, push_filter, push_filters_on, push_named, push_predicate, push_scope};
 use super::dialect::Dialect;
 use super::order::{Part, Period, order, parts, push_order, push_part};
 use super::path::{Path, push_path};
@@ -225,7 +225,8 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound:
         walked.push_share(sql, page.query, part, share);
     }
     if let [_] = walked.shares {
-        // It is no matter here, but keeps planners to the index of the walk.
+        // The order counts for nothing, but keeps planners to the index of the walk. What is merged
+        // would be sorted for it.
         push_order(sql, page.query, "");
     }
     push_limit(sql, 1);
@@ -328,12 +329,7 @@ impl<'a> Walked<'a> {
                 sql.push(" AND ");
                 push_scope(sql, &Scope::Public);
             }
-            By::Order => {
-                for filter in query.filters.iter().filter(|filter| filter.column == query.sort_key) {
-                    sql.push(" AND ");
-                    push_filter(sql, filter, "");
-                }
-            }
+            By::Order => push_filters_on(sql, query, &[query.sort_key], ""),
         }
         push_part(sql, query, part, "");
     }

@@ -5,7 +5,7 @@ use std::slice;
 
 use uuid::Uuid;
 
-use super::condition::{push_filter, push_has_property, push_property_at, push_scope, push_test};
+use super::condition::{push_filter, push_filters_on, push_has_property, push_property_at, push_scope, push_test};
 use super::dialect::Dialect;
 use super::{Compiled, Sql, push_limit};
 use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value};
@@ -75,7 +75,8 @@ impl Path {
         {
             paths.push(Self::Equalities);
         }
-        let mut columns: Vec<Column> = query.filters.iter().filter(|filter| leads(filter)).map(|f| f.column).collect();
+        let mut columns: Vec<Column> =
+            query.filters.iter().filter(|filter| leads(filter)).map(|filter| filter.column).collect();
         columns.dedup();
         paths.extend(columns.into_iter().map(Self::Column));
         // To count more of them costs more than it saves.
@@ -112,10 +113,7 @@ pub(super) fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scop
                 Column::Protected => sql.push(column.name()),
                 _ => sql.push(deleted::<DB>(query)),
             };
-            for filter in query.filters.iter().filter(|filter| filter.column == column) {
-                sql.push(" AND ");
-                push_filter(sql, filter, "");
-            }
+            push_filters_on(sql, query, path.columns(), "");
         }
         (Path::Property(place), _) => {
             let [open, close] = DB::ANY;
@@ -126,9 +124,9 @@ pub(super) fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scop
         (Path::Visible, Scope::Project(project)) => {
             let [open, close] = DB::ANY;
             sql.push("id").push(open);
-            for (index, share) in Share::ALL.into_iter().enumerate() {
+            for (index, reason) in Reason::ALL.into_iter().enumerate() {
                 sql.push(if index == 0 { "" } else { " UNION " });
-                push_share(sql, query, project, share);
+                push_seen(sql, query, project, reason);
             }
             sql.push(close);
         }
@@ -138,25 +136,25 @@ pub(super) fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scop
 
 /// Why a project may see an image.
 #[derive(Clone, Copy)]
-enum Share {
+enum Reason {
     Public,
     Own,
     Member,
 }
 
-impl Share {
+impl Reason {
     const ALL: [Self; 3] = [Self::Public, Self::Own, Self::Member];
 }
 
-/// The ids of what a project may see for one reason.
-fn push_share<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, share: Share) {
-    let own = match share {
-        Share::Public => {
+/// The ids of the images that a project may see for one reason.
+fn push_seen<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, reason: Reason) {
+    let own = match reason {
+        Reason::Public => {
             sql.push("SELECT id FROM images WHERE ");
             return push_equalities(sql, query, &Scope::Public);
         }
-        Share::Own => "SELECT id FROM images WHERE owner = ",
-        Share::Member => "SELECT image_id FROM image_members WHERE member = ",
+        Reason::Own => "SELECT id FROM images WHERE owner = ",
+        Reason::Member => "SELECT image_id FROM image_members WHERE member = ",
     };
     sql.push(own);
     sql.bind(&Value::Text(project.to_owned()));
@@ -225,9 +223,9 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
     };
     sql.push("SELECT ");
     if let (Path::Visible, Scope::Project(project)) = (path, &view.listed) {
-        for (index, share) in Share::ALL.into_iter().enumerate() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
             sql.push(if index == 0 { "(SELECT count(*) FROM (" } else { " + (SELECT count(*) FROM (" });
-            push_share(sql, query, project, share);
+            push_seen(sql, query, project, reason);
             limit(sql);
         }
         return;
@@ -247,17 +245,11 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
 /// random, so that those that follow each other are a sample of all.
 pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64) {
     let Compiled { query, view } = page;
-    let push_filters = |sql: &mut Sql<DB>, path: &Path| {
-        for filter in query.filters.iter().filter(|filter| path.columns().contains(&filter.column)) {
-            sql.push(" AND ");
-            push_filter(sql, filter, DB::HIDE);
-        }
-    };
     sql.push("SELECT count(*)");
     for path in paths {
         sql.push(", count(CASE WHEN ");
         sql.push(if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" });
-        push_filters(sql, path);
+        push_filters_on(sql, query, path.columns(), DB::HIDE);
         match (path, &view.listed) {
             (Path::Equalities, scope @ (Scope::Public | Scope::NotPublic)) => {
                 sql.push(" AND ");
@@ -266,7 +258,7 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
             (Path::Visible, Scope::Project(project)) => {
                 // Few images are visible by membership alone.
                 sql.push(" AND is_public");
-                push_filters(sql, &Path::Equalities);
+                push_filters_on(sql, query, &EQUALITIES, DB::HIDE);
                 sql.push(" OR owner = ");
                 sql.bind(&Value::Text(project.clone()));
             }
