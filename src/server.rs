@@ -76,6 +76,8 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             })
     })
     .disable_signals()
+    // Who has closed its side of the connection is taken to be gone, which ends its query.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(settings.shutdown_timeout.as_secs() + 1)
     .bind(settings.listen)
     .with_context(|| format!("The address {} (LISTEN) cannot be had", settings.listen))?;

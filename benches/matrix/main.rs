@@ -68,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
         connections: Some(1),
         acquire: Duration::from_secs(30),
         query: Duration::from_mins(1),
+        pooled: false,
         walk: arguments.walk_limit,
     };
     let store = Target::parse(url)?.open(patience);

@@ -460,6 +460,12 @@ pub struct Settings {
     #[arg(long, env, value_parser = connections)]
     pub database_connections: Option<Optional<u32>>,
 
+    /// What stands between Glimpse and PostgreSQL
+    ///
+    /// Example: `--pooler transaction`
+    #[arg(long, env, value_enum, default_value_t = Pooler::None)]
+    pub pooler: Pooler,
+
     /// The longest wait for a connection; then 503
     ///
     /// Example: `--acquire-timeout 500ms`
@@ -523,6 +529,14 @@ pub enum Auth {
     Tokens,
     /// Tokens of Keystone
     Keystone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Pooler {
+    /// Nothing, or what keeps a connection for each of Glimpse's
+    None,
+    /// A pooler in transaction mode, such as PgBouncer
+    Transaction,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -601,6 +615,7 @@ impl Settings {
             connections: given(self.database_connections.as_ref()).copied(),
             acquire: self.acquire_timeout,
             query: self.query_timeout,
+            pooled: self.pooler == Pooler::Transaction,
             walk: self.walk_limit,
         }
     }

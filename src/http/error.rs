@@ -67,7 +67,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::MarkerNotFound(_) => Self::BadRequest(error.to_string()),
-            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::Unavailable(cause) | StoreError::Interrupted(cause) => Self::Unavailable(cause),
             StoreError::Internal(cause) => Self::Internal(cause.to_string()),
         }
     }

@@ -61,7 +61,9 @@ pub async fn one(
     service: Data<Service>,
     caller: ReqData<Caller>,
 ) -> Result<HttpResponse, ApiError> {
-    let (_, document) = find(&id, &service, &caller).await?;
+    let (uuid, view) = (named(&id)?, caller.view(IsPublic::Absent));
+    let document = service.store.image(uuid, &view).await?.ok_or_else(|| no_image(&id))?;
+    let document = serde_json::from_str(&document).expect("the database keeps documents as JSON objects");
     let mut response = if request.method() == Method::HEAD {
         HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
     } else {
@@ -80,8 +82,8 @@ pub async fn members(
     service: Data<Service>,
     caller: ReqData<Caller>,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, _) = find(&id, &service, &caller).await?;
-    let members = service.store.members(id, &caller.view(IsPublic::Absent)).await?;
+    let (uuid, view) = (named(&id)?, caller.view(IsPublic::Absent));
+    let members = service.store.members(uuid, &view).await?.ok_or_else(|| no_image(&id))?;
     Ok(HttpResponse::Ok().insert_header(JSON).body(format!("{{\"members\":[{members}]}}")))
 }
 
@@ -100,11 +102,9 @@ pub async fn shared(
     Ok(HttpResponse::Ok().insert_header(JSON).body(format!("{{\"shared_images\":[{shared}]}}")))
 }
 
-/// The id and the document of an image that the caller may see.
-async fn find(id: &str, service: &Service, caller: &Caller) -> Result<(Uuid, Map<String, Value>), ApiError> {
-    let uuid = query::canonical_uuid(id).ok_or_else(|| no_image(id))?;
-    let document = service.store.image(uuid, &caller.view(IsPublic::Absent)).await?.ok_or_else(|| no_image(id))?;
-    Ok((uuid, serde_json::from_str(&document).expect("the database keeps documents as JSON objects")))
+/// The id that a path names.
+fn named(id: &str) -> Result<Uuid, ApiError> {
+    query::canonical_uuid(id).ok_or_else(|| no_image(id))
 }
 
 /// The refusal of a single image's data.

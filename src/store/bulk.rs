@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{
     AssertSqlSafe, Connection as _, Database, PgConnection, Postgres, QueryBuilder, Sqlite, SqliteConnection,
     Transaction,
@@ -19,6 +18,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::migrate::{Alone, write_ahead};
+use super::pool::{LOOKS_FOR_THE_CLIENT, look_for_the_client};
 use super::{Target, said};
 use crate::image::{Image, Member};
 
@@ -108,15 +108,8 @@ pub(super) async fn on_a_connection<C: Bulk, T>(
     let done = work(&mut connection).await;
     let was_stopped = done.as_ref().is_ok_and(is_stopped);
     // An error of closing changes nothing of what has happened.
-    let _ = connection.end(options, brake, was_stopped).await;
+    let _ = connection.end(brake, was_stopped).await;
     done
-}
-
-/// Ends a process of the server, which would finish an index before it noticed that nobody waits.
-async fn end_process(options: &PgConnectOptions, process: i32) -> sqlx::Result<()> {
-    let mut other = PgConnection::connect_with(options).await?;
-    sqlx::query("SELECT pg_terminate_backend($1)").bind(process).execute(&mut other).await?;
-    other.close().await
 }
 
 async fn fill<C: Bulk>(
@@ -273,7 +266,7 @@ pub(super) trait Bulk: Alone + Sized {
     async fn open(options: &Self::Options) -> sqlx::Result<(Self, Self::Brake)>;
 
     /// Closes it; where the work was stopped, what still runs ends at once, and is rolled back.
-    async fn end(self, options: &Self::Options, brake: Self::Brake, was_stopped: bool) -> sqlx::Result<()>;
+    async fn end(self, brake: Self::Brake, was_stopped: bool) -> sqlx::Result<()>;
 
     /// The indexes are built anew where there are no more present images than this for each new
     /// one: about where that takes as long as keeping them up.
@@ -358,7 +351,7 @@ impl Bulk for SqliteConnection {
         Ok((connection, stopped))
     }
 
-    async fn end(mut self, _: &Self::Options, stopped: Self::Brake, _: bool) -> sqlx::Result<()> {
+    async fn end(mut self, stopped: Self::Brake, _: bool) -> sqlx::Result<()> {
         stopped.store(true, Ordering::Relaxed);
         // What was stopped is rolled back before this.
         self.lock_handle().await?.remove_progress_handler();
@@ -485,17 +478,15 @@ async fn write_to_sqlite(
 }
 
 impl Bulk for PgConnection {
-    /// The process of the server that works for the connection.
-    type Brake = i32;
+    /// The server looks by itself whether somebody still waits.
+    type Brake = ();
 
     async fn open(options: &Self::Options) -> sqlx::Result<(Self, Self::Brake)> {
-        let mut connection = Self::connect_with(options).await?;
-        let process = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
-        Ok((connection, process))
+        Ok((Self::connect_with(options).await?, ()))
     }
 
-    async fn end(self, options: &Self::Options, process: Self::Brake, was_stopped: bool) -> sqlx::Result<()> {
-        if was_stopped { end_process(options, process).await } else { self.close().await }
+    async fn end(self, (): Self::Brake, was_stopped: bool) -> sqlx::Result<()> {
+        if was_stopped { Ok(()) } else { self.close().await }
     }
 
     const PRESENT_PER_NEW: i64 = 4;
@@ -505,7 +496,16 @@ impl Bulk for PgConnection {
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'; \
             SET LOCAL work_mem = '256MB'";
-        sqlx::raw_sql(settings).execute(&mut **transaction).await.map(drop)
+        sqlx::raw_sql(settings).execute(&mut **transaction).await?;
+        if transaction.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
+            // Else it would finish an index before it noticed that nobody waits.
+            let mut attempt = transaction.begin().await?;
+            match sqlx::raw_sql(look_for_the_client!("SET LOCAL")).execute(&mut *attempt).await {
+                Ok(_) => attempt.commit().await?,
+                Err(_) => attempt.rollback().await?,
+            }
+        }
+        Ok(())
     }
 
     async fn prepare_updates(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
@@ -517,7 +517,7 @@ impl Bulk for PgConnection {
     }
 
     async fn count(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<i64> {
-        sqlx::query_scalar(COUNT).fetch_one(&mut **transaction).await
+        sqlx::query_scalar(COUNT).persistent(false).fetch_one(&mut **transaction).await
     }
 
     async fn indexes(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Index>> {
@@ -530,7 +530,7 @@ impl Bulk for PgConnection {
                  AND indisvalid AND reltablespace = 0 AND obj_description(indexrelid, 'pg_class') IS NULL
              ORDER BY indexrelid",
         );
-        let mut indexes: Vec<Index> = indexes.fetch_all(&mut **transaction).await?;
+        let mut indexes: Vec<Index> = indexes.persistent(false).fetch_all(&mut **transaction).await?;
         indexes.push((
             "image_properties".to_owned(),
             "ALTER TABLE images DISABLE TRIGGER image_properties_follow_insert; TRUNCATE image_properties".to_owned(),

@@ -3,9 +3,10 @@
 use std::fmt::{Display, Write as _};
 
 use anyhow::anyhow;
-use sqlx::{Connection, Database, PgConnection, SqliteConnection};
+use sqlx::{PgConnection, SqliteConnection};
 
 use super::bulk::columns;
+use super::migrate::Alone;
 use super::sql::{self, Dialect, Selection, Sql};
 use super::upsert;
 use super::{Target, said};
@@ -46,24 +47,22 @@ impl Target {
                 // A mapped file, read through, would seem to be memory in use.
                 export::<SqliteConnection>(&options.clone().pragma("mmap_size", "0"), selection, take).await
             }
-            Self::Postgres(options) => {
-                let patient = options.clone().options([("statement_timeout", "0"), ("jit", "off")]);
-                export::<PgConnection>(&patient, selection, take).await
-            }
+            Self::Postgres(options) => export::<PgConnection>(options, selection, take).await,
         }
     }
 }
 
 /// One statement, which sees one state of the catalog.
-async fn export<C: Connection<Database: Dialect + Database<Connection = C>>>(
+async fn export<C: Alone<Database: Dialect>>(
     options: &C::Options,
     selection: Selection<'_>,
     mut take: impl FnMut(Exported<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut connection = C::connect_with(options).await.map_err(|error| failed(&error))?;
+    let mut transaction = connection.begin_with(C::READING).await.map_err(|error| failed(&error))?;
     let mut sql = Sql::new("");
     sql::push_many(&mut sql, &selection);
-    let exported = C::Database::each(&mut connection, sql, |row| {
+    let exported = C::Database::each(&mut transaction, sql, |row| {
         let (document, members) = (C::Database::text(&row, 0)?, C::Database::text(&row, 1)?);
         take(Exported { document: &document, members: &members })
     });
@@ -72,6 +71,7 @@ async fn export<C: Connection<Database: Dialect + Database<Connection = C>>>(
         None => error,
     })?;
     // All is read.
+    drop(transaction);
     let _ = connection.close().await;
     Ok(())
 }

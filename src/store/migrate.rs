@@ -109,7 +109,18 @@ pub(super) async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Re
 }
 
 async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Result<()> {
-    let mut transaction = connection.begin_alone().await?;
+    let mut transaction = connection.begin_alone().await.map_err(|error| {
+        // PostgreSQL supports no transaction that writes then.
+        let is_standby = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "0A000");
+        if is_standby {
+            anyhow!(
+                "The database is a read-only standby; MIGRATE=false serves it, once `glimpse migrate` has brought the \
+                 schema up to date where it can be written."
+            )
+        } else {
+            error.into()
+        }
+    })?;
     bring_schema::<C>(&mut transaction).await?;
     let recorded = C::recorded(&mut transaction).await?;
     transaction.commit().await?;
@@ -134,7 +145,7 @@ async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Resu
 async fn bring_schema<C: Seedable>(connection: &mut C) -> anyhow::Result<()> {
     let failed = |error: MigrateError| anyhow!("The schema could not be brought up to date: {error}.");
     connection.ensure_migrations_table(RECORDS).await.map_err(failed)?;
-    let applied = connection.list_applied_migrations(RECORDS).await.map_err(failed)?;
+    let applied = connection.applied().await.map_err(failed)?;
     check_known(&applied)?;
     let mut new = Vec::new();
     for step in &SCHEMA {
@@ -160,7 +171,7 @@ async fn bring_schema<C: Seedable>(connection: &mut C) -> anyhow::Result<()> {
             let run = connection.run(part.text).await;
             run.map_err(|error| failed(MigrateError::ExecuteMigration(error, migration.version)))?;
         }
-        connection.skip(RECORDS, migration).await.map_err(failed)?;
+        connection.record(migration).await.map_err(failed)?;
     }
     Ok(())
 }
@@ -186,11 +197,13 @@ fn parts(text: &'static str) -> Vec<Part> {
 }
 
 async fn check_schema<C: Seedable>(mut connection: C) -> anyhow::Result<()> {
-    let applied = connection.list_applied_migrations(RECORDS).await.map_err(|error| {
+    let mut transaction = connection.begin_with(C::READING).await?;
+    let applied = transaction.applied().await.map_err(|error| {
         let error = anyhow::Error::from(error);
         // Each of the errors before it says the same again.
         anyhow!("The database has no Glimpse schema; `glimpse migrate` makes it: {}.", error.root_cause())
     })?;
+    transaction.commit().await?;
     check_known(&applied)?;
     if let Some(step) = SCHEMA.iter().find(|step| applied.iter().all(|applied| applied.version != step.number)) {
         bail!("The database's schema is too old: it lacks {}; `glimpse migrate` brings it up to date.", step.name);
@@ -207,14 +220,28 @@ fn check_known(applied: &[AppliedMigration]) -> anyhow::Result<()> {
     }
 }
 
-/// A transaction that one process at a time can have.
+/// Transactions for work that is more than a query.
 pub(super) trait Alone: Connection<Database: Database<Connection = Self>> {
+    /// Begins one that only reads, for as long as it takes.
+    const READING: &str;
+
+    /// Begins one that a single process at a time can have.
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>>;
 }
 
 /// What the engines do differently. All of it happens inside such a transaction.
 trait Seedable: Alone + Migrate + Sized {
     fn text(step: &Step) -> &'static str;
+
+    /// The migrations that are recorded.
+    async fn applied(&mut self) -> Result<Vec<AppliedMigration>, MigrateError> {
+        self.list_applied_migrations(RECORDS).await
+    }
+
+    /// Records a migration.
+    async fn record(&mut self, migration: &Migration) -> Result<(), MigrateError> {
+        self.skip(RECORDS, migration).await
+    }
 
     async fn run(&mut self, sql: &'static str) -> sqlx::Result<()>;
 
@@ -227,16 +254,21 @@ const RECORDED: &str = "SELECT number, name, checksum FROM seed_migrations";
 const RECORD: &str = "INSERT INTO seed_migrations (number, name, checksum) VALUES ($1, $2, $3)";
 
 impl Alone for SqliteConnection {
+    const READING: &str = "BEGIN";
+
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
         self.begin_with("BEGIN IMMEDIATE").await
     }
 }
 
 impl Alone for PgConnection {
+    const READING: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL jit = off";
+
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
         // Each statement must see what was committed while it waited for the lock.
         let mut transaction = self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *transaction).await?;
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).persistent(false);
+        lock.execute(&mut *transaction).await?;
         Ok(transaction)
     }
 }
@@ -288,19 +320,39 @@ impl Seedable for PgConnection {
         step.postgres
     }
 
+    // As sqlx does both, but it names its statements, which behind a pooler may be those of others.
+    async fn applied(&mut self) -> Result<Vec<AppliedMigration>, MigrateError> {
+        let applied = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations ORDER BY version");
+        let applied: Vec<(i64, Vec<u8>)> = applied.persistent(false).fetch_all(self).await?;
+        Ok(applied
+            .into_iter()
+            .map(|(version, checksum)| AppliedMigration { version, checksum: checksum.into() })
+            .collect())
+    }
+
+    async fn record(&mut self, migration: &Migration) -> Result<(), MigrateError> {
+        let record = sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES ($1, $2, TRUE, $3, -1)",
+        );
+        let record = record.bind(migration.version).bind(&*migration.description).bind(&*migration.checksum);
+        record.persistent(false).execute(self).await?;
+        Ok(())
+    }
+
     async fn run(&mut self, sql: &'static str) -> sqlx::Result<()> {
         sqlx::raw_sql(sql).execute(self).await.map(drop)
     }
 
     async fn recorded(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<Vec<Record>> {
-        sqlx::query_as(RECORDED).fetch_all(&mut **transaction).await
+        sqlx::query_as(RECORDED).persistent(false).fetch_all(&mut **transaction).await
     }
 
     async fn apply_seed(transaction: &mut Transaction<'_, Self::Database>, seed: &Seed) -> anyhow::Result<()> {
         let text = seed.read()?;
         let failed = |error: sqlx::Error| anyhow!(seed.named(&format!("fails: {}", said(&error))));
         let give = sqlx::query("SELECT set_config('glimpse.seed', $1, TRUE)").bind(text);
-        give.execute(&mut **transaction).await.map_err(failed)?;
+        give.persistent(false).execute(&mut **transaction).await.map_err(failed)?;
         // Inside EXECUTE no statement can begin or end a transaction.
         let run = sqlx::raw_sql("DO $$ BEGIN EXECUTE current_setting('glimpse.seed'); END $$")
             .execute(&mut **transaction)
@@ -318,7 +370,7 @@ impl Seedable for PgConnection {
         let reset = sqlx::raw_sql("SET SESSION AUTHORIZATION DEFAULT; RESET ALL").execute(&mut **transaction).await;
         reset.map_err(failed)?;
         let record = sqlx::query(RECORD).bind(seed.number).bind(&seed.name).bind(&seed.checksum);
-        let recorded = record.execute(&mut **transaction).await;
+        let recorded = record.persistent(false).execute(&mut **transaction).await;
         recorded.map(drop).map_err(|error| anyhow!(seed.named(&format!("cannot be recorded: {}", said(&error)))))
     }
 }

@@ -35,7 +35,7 @@ pub use export::{Exported, portable_sql};
 use measure::{Kind, Measures, Watched};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
-use pool::Pool;
+use pool::{Pool, look_for_the_client};
 use sql::{Compiled, Dialect, Sql};
 pub use sql::{Path, Plan, Projection, Selection};
 pub use upsert::{Counts, OnConflict, Record, Rules, Told, Upserted};
@@ -51,6 +51,9 @@ pub enum StoreError {
     /// The database cannot be reached, is overloaded, or took too long; a later try may succeed.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// The query took too long, or somebody had the database end it; its connection can be used again.
+    #[error("the database ended the query: {0}")]
+    Interrupted(String),
     /// Anything else, which a later try would meet again.
     #[error("the database failed: {0}")]
     Internal(#[source] sqlx::Error),
@@ -58,19 +61,26 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let passing = match &error {
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => true,
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing(&code)),
-            _ => false,
-        };
-        if passing { Self::Unavailable(said(&error)) } else { Self::Internal(error) }
+        match &error {
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Self::Unavailable(said(&error)),
+            sqlx::Error::Database(database) => match database.code() {
+                Some(code) if is_interrupt(&code) => Self::Interrupted(said(&error)),
+                Some(code) if is_passing(&code) => Self::Unavailable(said(&error)),
+                _ => Self::Internal(error),
+            },
+            _ => Self::Internal(error),
+        }
     }
 }
 
+/// A statement that was cancelled (57014), or interrupted (9).
+fn is_interrupt(code: &str) -> bool {
+    ["57014", "9"].contains(&code)
+}
+
 /// PostgreSQL: lost connections (08), conflicts such as with the recovery of a standby (40), out
-/// of resources (53), operator intervention such as a shutdown or a cancelled statement (57).
-/// SQLite: busy (5) or locked (6), interrupted (9), their extended codes keeping these in the
-/// lowest byte.
+/// of resources (53), operator intervention such as a shutdown (57). SQLite: busy (5) or locked (6),
+/// interrupted (9), their extended codes keeping these in the lowest byte.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
         return ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
@@ -170,6 +180,8 @@ pub struct Patience {
     pub acquire: Duration,
     /// The longest time that one query may run.
     pub query: Duration,
+    /// Whether a pooler stands before PostgreSQL that may give each transaction another connection.
+    pub pooled: bool,
     /// The rows, times the square root of the size of the page, that a walk in the order of the
     /// page passes over before another plan is looked for.
     pub walk: u32,
@@ -215,8 +227,11 @@ impl Target {
                 }
                 let options = PgConnectOptions::from_str(url)
                     .map_err(|_| anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}."))?;
-                let options = options.application_name("glimpse").disable_statement_logging();
-                Ok(Self::Postgres(options.statement_cache_capacity(STATEMENTS)))
+                // A pooler knows nothing of digits; no number here has any after its point.
+                let options = options.application_name("glimpse").disable_statement_logging().extra_float_digits(None);
+                // Behind a pooler another transaction may have another server, which knows no
+                // statement of this one. A single piece of work has little use for it anyway.
+                Ok(Self::Postgres(options.statement_cache_capacity(0)))
             }
             _ => bail!("The value of DATABASE_URL is not accepted; {ACCEPTED}."),
         }
@@ -243,22 +258,22 @@ impl Target {
                 let deadline = Instant::now() + connect;
                 let place = format!("{}:{}", options.get_host(), options.get_port());
                 loop {
-                    let tried = tokio::time::timeout_at(deadline.into(), PgConnection::connect_with(options)).await;
-                    let error = match tried {
-                        Ok(Ok(mut connection)) => {
-                            let encoding: String =
-                                sqlx::query_scalar("SHOW server_encoding").fetch_one(&mut connection).await?;
+                    let until = deadline.min(Instant::now() + ATTEMPT);
+                    let reason = match tokio::time::timeout_at(until.into(), encoding(options)).await {
+                        Ok(Ok(encoding)) => {
                             ensure!(encoding == "UTF8", "The database's encoding is {encoding}; it must be UTF8.");
-                            return Ok(connection.close().await?);
+                            return Ok(());
                         }
-                        Ok(Err(error)) => error,
-                        Err(_) => bail!("PostgreSQL at {place} did not answer within {connect:?} (CONNECT_TIMEOUT)."),
+                        Ok(Err(error)) => {
+                            let reason = said(&error);
+                            if !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
+                                bail!("PostgreSQL at {place} refuses the connection: {reason}");
+                            }
+                            reason
+                        }
+                        Err(_) => "no answer".to_owned(),
                     };
                     let pause = Duration::from_millis(500);
-                    let reason = said(&error);
-                    if !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
-                        bail!("PostgreSQL at {place} refuses the connection: {reason}");
-                    }
                     if Instant::now() + pause >= deadline {
                         bail!("PostgreSQL at {place} did not answer within {connect:?} (CONNECT_TIMEOUT): {reason}");
                     }
@@ -278,7 +293,7 @@ impl Target {
                     let cores = std::thread::available_parallelism().map_or(2, usize::from);
                     u32::try_from(cores * 2).unwrap_or(8).clamp(4, 16)
                 });
-                Connections::Sqlite(Pool::new(options, connections, patience.acquire))
+                Connections::Sqlite(Pool::new(options, connections, patience.acquire, None))
             }
             Self::Postgres(options) => {
                 let settings = [
@@ -293,11 +308,28 @@ impl Target {
                     ("enable_bitmapscan", "off".to_owned()),
                 ];
                 let connections = patience.connections.unwrap_or(10);
-                Connections::Postgres(Pool::new(options.options(settings), connections, patience.acquire))
+                let (options, begin) = if patience.pooled {
+                    let local = settings.map(|(name, value)| format!("; SET LOCAL {name} = {value}")).concat();
+                    (options, Some(format!("BEGIN READ ONLY; {}{local}", look_for_the_client!("SET LOCAL"))))
+                } else {
+                    (options.statement_cache_capacity(STATEMENTS).options(settings), None)
+                };
+                Connections::Postgres(Pool::new(options, connections, patience.acquire, begin))
             }
         };
         Store { pool, patience, measures: Measures::new(), closing: watch::Sender::new(false) }
     }
+}
+
+/// The longest that one attempt to reach PostgreSQL waits for its answer.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Asks PostgreSQL for the encoding of its database, as a sign of life.
+async fn encoding(options: &PgConnectOptions) -> sqlx::Result<String> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let row = sqlx::raw_sql("SHOW server_encoding").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    row.try_get(0)
 }
 
 /// How the page of a query is found.
@@ -320,40 +352,34 @@ enum Connections {
 /// connection is the engine, and `time` takes the time of what the body says that it is. Gives up
 /// when the query's time is over or the store is closing.
 macro_rules! with_connection {
-    ($store:ident, |$connection:ident: $engine:ident, $time:ident| $body:expr) => {
-        match &$store.pool {
-            Connections::Sqlite(pool) => {
-                type $engine = Sqlite;
+    ($store:ident, |$connection:ident: $engine:ident, $time:ident| $body:expr) => {{
+        macro_rules! run {
+            ($pool:ident, $database:ty) => {{
+                type $engine = $database;
                 let work = async {
                     let started = Instant::now();
-                    let taken = pool.acquire().await;
+                    let taken = $pool.acquire().await;
                     $store.measures.waited(started);
-                    let mut held = taken?;
+                    let mut taken = taken?;
                     let mut $time = $store.measures.query();
-                    let $connection = held.begin($store.patience.query);
-                    let outcome = async { $body }.await;
-                    held.ended(&outcome);
-                    outcome
+                    let query = async {
+                        let mut running = taken.begin($store.patience.query).await?;
+                        let $connection = &mut *running;
+                        let outcome = async { $body }.await;
+                        let is_sound = running.end(&outcome).await;
+                        taken.ended(is_sound);
+                        outcome
+                    };
+                    within($store.patience.query, query).await
                 };
                 $store.unless_closing(work).await
-            }
-            Connections::Postgres(pool) => {
-                type $engine = Postgres;
-                let work = async {
-                    let started = Instant::now();
-                    let taken = pool.acquire().await;
-                    $store.measures.waited(started);
-                    let mut held = taken?;
-                    let mut $time = $store.measures.query();
-                    let $connection = held.begin($store.patience.query);
-                    let outcome = within($store.patience.query, async { $body }).await;
-                    held.ended(&outcome);
-                    outcome
-                };
-                $store.unless_closing(work).await
-            }
+            }};
         }
-    };
+        match &$store.pool {
+            Connections::Sqlite(pool) => run!(pool, Sqlite),
+            Connections::Postgres(pool) => run!(pool, Postgres),
+        }
+    }};
 }
 
 /// The catalog, ready to be asked.
@@ -400,18 +426,24 @@ impl Store {
         })
     }
 
-    /// The members of an image that the caller may know of, as JSON objects with commas between.
+    /// The members of an image, if the view lets the caller name it, as far as the caller may know of
+    /// them: JSON objects with commas between.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn members(&self, id: Uuid, view: &View) -> Result<String, StoreError> {
+    pub async fn members(&self, id: Uuid, view: &View) -> Result<Option<String>, StoreError> {
         with_connection!(self, |connection: Engine, time| {
             time.is(Kind::Members);
+            let mut sql = Sql::<Engine>::new("");
+            sql::push_image(&mut sql, id, view);
+            if Engine::fetch(connection, sql).await?.is_empty() {
+                return Ok(None);
+            }
             let mut sql = Sql::<Engine>::new("");
             sql::push_members(&mut sql, id, view);
             let rows = Engine::fetch(connection, sql).await?;
             let joined = rows.first().map(Engine::documents).transpose()?.flatten();
-            Ok(String::from_utf8_lossy(joined.unwrap_or_default()).replace('\n', ","))
+            Ok(Some(String::from_utf8_lossy(joined.unwrap_or_default()).replace('\n', ",")))
         })
     }
 
@@ -449,11 +481,13 @@ impl Store {
     /// Where it cannot be read.
     pub async fn hold(&self) -> Result<(), StoreError> {
         let Connections::Sqlite(pool) = &self.pool else { return Ok(()) };
-        let mut held = pool.acquire().await?;
+        let mut taken = pool.acquire().await?;
         // It has the file open only once it has read.
-        let read = sqlx::query("SELECT 1 FROM sqlite_schema").execute(held.begin(self.patience.query)).await;
+        let mut running = taken.begin(self.patience.query).await?;
+        let read = sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut *running).await;
         let outcome = read.map(drop).map_err(StoreError::from);
-        held.ended(&outcome);
+        let is_sound = running.end(&outcome).await;
+        taken.ended(is_sound);
         outcome
     }
 
@@ -504,10 +538,14 @@ impl Store {
     }
 }
 
-/// Gives up after `longest`; PostgreSQL's own `statement_timeout` ends the query there.
+/// What the database gets to end a query by itself and to say so, before nobody waits for that any more.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Gives up soon after `longest`. Mostly the database has ended the query by then, but its own
+/// time-out is for one statement, and it may be out of reach.
 async fn within<T>(longest: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError::Unavailable(format!("no answer within {longest:?} (QUERY_TIMEOUT)")));
-    tokio::time::timeout(longest, work).await.unwrap_or_else(late)
+    tokio::time::timeout(longest + GRACE, work).await.unwrap_or_else(late)
 }
 
 /// What the database says of an error, once; on PostgreSQL with details, and the line of a seed.

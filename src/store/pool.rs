@@ -3,28 +3,36 @@
 //! sqlx's own pool asks a connection for a sign of life whenever it comes back, which costs as
 //! much as a small query does. Here only the end of a query tells whether another may follow.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::Status;
-use deadpool::managed::{self, Manager, Metrics, Object, PoolError, RecycleError, RecycleResult};
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use deadpool::managed::{self, Manager, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
+use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqliteConnection, Transaction};
+use tokio::sync::Notify;
 
 use super::{StoreError, said};
 
 /// What differs between the engines' connections.
-pub trait Kept: Connection {
+pub trait Kept: Connection<Database: Database<Connection = Self>> {
     /// How long one may rest before it is asked whether it still lives; `None` where nothing but
     /// this process can end it.
     const RESTS: Option<Duration>;
 
-    /// Lets the engine itself end what runs past the deadline.
+    /// Whether one that was left in the middle of a query is kept: its query ends by the deadline,
+    /// and the next one waits for that. Else it is closed, by which the database learns of it.
+    const OUTLIVES_QUERIES: bool;
+
+    /// Lets the engine itself end what runs past the deadline, and what nobody waits for any more.
     fn obey(&mut self, deadline: Arc<Deadline>) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
 impl Kept for SqliteConnection {
     const RESTS: Option<Duration> = None;
+
+    const OUTLIVES_QUERIES: bool = true;
 
     async fn obey(&mut self, deadline: Arc<Deadline>) -> sqlx::Result<()> {
         // Asked for every thousand steps of its machine, some ten microseconds of work.
@@ -33,13 +41,38 @@ impl Kept for SqliteConnection {
     }
 }
 
+/// The statement that has a process of PostgreSQL look, while it works, whether its client is still
+/// there; else it would work to the end. PostgreSQL knows it from its version 14 on.
+macro_rules! look_for_the_client {
+    ($set:literal) => {
+        concat!($set, " client_connection_check_interval = '250ms'")
+    };
+}
+pub(super) use look_for_the_client;
+
+/// The version of PostgreSQL that knows it, as the server tells its own.
+pub(super) const LOOKS_FOR_THE_CLIENT: u32 = 14_00_00;
+
 impl Kept for PgConnection {
     // One that has rested may have been ended meanwhile, as by a restart of the database; one in
     // constant use is not worth the round trip.
     const RESTS: Option<Duration> = Some(Duration::from_secs(1));
 
-    /// `statement_timeout` does it, without being told each time.
+    const OUTLIVES_QUERIES: bool = false;
+
+    /// `statement_timeout` ends what takes too long, without being told each time.
     async fn obey(&mut self, _deadline: Arc<Deadline>) -> sqlx::Result<()> {
+        if self.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
+            let set = sqlx::raw_sql(look_for_the_client!("SET")).execute(self).await;
+            match set {
+                Ok(_) => {}
+                // Some systems cannot tell.
+                Err(sqlx::Error::Database(error)) => {
+                    tracing::debug!(reason = error.message(), "queries of clients that go run to their end");
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 }
@@ -66,49 +99,173 @@ impl Deadline {
     }
 }
 
-/// A connection of the pool.
+/// What the last query has left of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It came to its end, if only by the database's own time-out: another may follow.
+    Sound,
+    /// It still runs, or nobody has taken all of its answer.
+    Left,
+    /// It failed, and the connection is not used again.
+    Failed,
+}
+
+/// A connection and what is known of it.
 pub struct Held<C> {
     connection: C,
     deadline: Arc<Deadline>,
-    /// Whether its last query came to its end. One that was left in the middle of a query, or
-    /// that failed, is not used again.
-    is_sound: bool,
+    state: State,
 }
 
-impl<C> Held<C> {
-    /// The connection for one query, which may run for `longest`; [`Held::ended`] gives it free.
-    pub fn begin(&mut self, longest: Duration) -> &mut C {
-        self.is_sound = false;
+/// A connection of the pool, taken for one query.
+pub struct Taken<C: Kept> {
+    /// There until it goes back.
+    object: Option<Object<Opener<C>>>,
+    /// What begins the transaction of the query, and how long a pooler may take for that.
+    begin: Option<(Arc<str>, Instant)>,
+    returned: Arc<Notify>,
+}
+
+/// A query that runs on a connection.
+pub enum Running<'c, C: Kept> {
+    Alone(&'c mut C),
+    InTransaction(Transaction<'c, C::Database>),
+}
+
+impl<C: Kept> Taken<C> {
+    /// Begins its query, which may run for `longest`. What has become of the connection is known
+    /// once [`Taken::ended`] is told.
+    ///
+    /// # Errors
+    /// Where a pooler has no connection for it.
+    pub async fn begin(&mut self, longest: Duration) -> Result<Running<'_, C>, StoreError> {
+        let transaction = self.begin.take();
         self.deadline.set(longest);
-        &mut self.connection
+        let Some((begin, until)) = transaction else { return Ok(Running::Alone(&mut self.connection)) };
+        if until <= Instant::now() + LEAST {
+            // It has not been asked for anything, and is better kept.
+            self.state = State::Sound;
+            return Err(StoreError::Unavailable("a connection came too late (ACQUIRE_TIMEOUT)".to_owned()));
+        }
+        match tokio::time::timeout_at(until.into(), self.connection.begin_with(AssertSqlSafe(begin))).await {
+            Ok(Ok(transaction)) => Ok(Running::InTransaction(transaction)),
+            Ok(Err(error)) => Err(StoreError::Unavailable(said(&error))),
+            Err(_) => {
+                Err(StoreError::Unavailable("the pooler gives no connection in time (ACQUIRE_TIMEOUT)".to_owned()))
+            }
+        }
     }
 
-    /// Tells how the query has ended.
-    pub fn ended<T>(&mut self, outcome: &Result<T, StoreError>) {
-        self.is_sound = matches!(outcome, Ok(_) | Err(StoreError::MarkerNotFound(_)));
+    /// Tells whether the connection can be used again.
+    pub fn ended(&mut self, is_sound: bool) {
+        self.state = if is_sound { State::Sound } else { State::Failed };
     }
 }
+
+impl<C: Kept> Running<'_, C> {
+    /// Ends the query, and tells whether its connection can be used again.
+    pub async fn end<T>(self, outcome: &Result<T, StoreError>) -> bool {
+        let is_whole = matches!(outcome, Ok(_) | Err(StoreError::MarkerNotFound(_) | StoreError::Interrupted(_)));
+        match self {
+            Self::InTransaction(transaction) if is_whole => transaction.commit().await.is_ok(),
+            _ => is_whole,
+        }
+    }
+}
+
+impl<C: Kept> Deref for Running<'_, C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        match self {
+            Self::Alone(connection) => connection,
+            Self::InTransaction(transaction) => transaction,
+        }
+    }
+}
+
+impl<C: Kept> DerefMut for Running<'_, C> {
+    fn deref_mut(&mut self) -> &mut C {
+        match self {
+            Self::Alone(connection) => connection,
+            Self::InTransaction(transaction) => transaction,
+        }
+    }
+}
+
+impl<C: Kept> Deref for Taken<C> {
+    type Target = Held<C>;
+
+    fn deref(&self) -> &Held<C> {
+        self.object.as_ref().expect("it is there until the end")
+    }
+}
+
+impl<C: Kept> DerefMut for Taken<C> {
+    fn deref_mut(&mut self) -> &mut Held<C> {
+        self.object.as_mut().expect("it is there until the end")
+    }
+}
+
+impl<C: Kept> Drop for Taken<C> {
+    fn drop(&mut self) {
+        let object = self.object.take().expect("it is there until the end");
+        match object.state {
+            State::Left if C::OUTLIVES_QUERIES => object.deadline.set(Duration::ZERO),
+            State::Sound => {}
+            // At once, not when somebody needs the next one.
+            State::Left | State::Failed => return drop(Object::take(object)),
+        }
+        drop(object);
+        self.returned.notify_one();
+    }
+}
+
+/// The least time in which a pooler may be asked to begin a transaction.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// How long nobody else tries after a connection could not be opened.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens connections.
-pub struct Opener<C: Connection>(C::Options);
+pub struct Opener<C: Connection> {
+    options: C::Options,
+    /// When a connection could not be opened last, and why.
+    failed: Mutex<Option<(Instant, String)>>,
+}
+
+impl<C: Connection> Opener<C> {
+    fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<C: Kept> Manager for Opener<C> {
     type Type = Held<C>;
-    type Error = sqlx::Error;
+    /// What the database said, in words.
+    type Error = String;
 
-    async fn create(&self) -> sqlx::Result<Held<C>> {
-        let mut connection = C::connect_with(&self.0).await?;
-        let deadline = Arc::new(Deadline::new());
-        connection.obey(Arc::clone(&deadline)).await?;
-        Ok(Held { connection, deadline, is_sound: true })
+    async fn create(&self) -> Result<Held<C>, String> {
+        if let Some((at, reason)) = &*self.failed()
+            && at.elapsed() < PAUSE
+        {
+            return Err(reason.clone());
+        }
+        let opened = async {
+            let mut connection = C::connect_with(&self.options).await?;
+            let deadline = Arc::new(Deadline::new());
+            connection.obey(Arc::clone(&deadline)).await?;
+            Ok(Held { connection, deadline, state: State::Sound })
+        };
+        let opened = opened.await.map_err(|error: sqlx::Error| said(&error));
+        *self.failed() = opened.as_ref().err().map(|reason| (Instant::now(), reason.clone()));
+        opened
     }
 
-    async fn recycle(&self, held: &mut Held<C>, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if !held.is_sound {
-            return Err(RecycleError::message("it was left in the middle of a query"));
-        }
-        if C::RESTS.is_some_and(|rests| metrics.last_used() > rests) {
-            held.connection.ping().await?;
+    async fn recycle(&self, held: &mut Held<C>, metrics: &Metrics) -> RecycleResult<String> {
+        let has_rested = C::RESTS.is_some_and(|rests| metrics.last_used() > rests);
+        if held.state == State::Left || has_rested {
+            held.connection.ping().await.map_err(|error| RecycleError::Backend(said(&error)))?;
         }
         Ok(())
     }
@@ -119,14 +276,20 @@ pub struct Pool<C: Kept> {
     connections: managed::Pool<Opener<C>>,
     /// The longest wait for one of them.
     acquire: Duration,
+    /// What begins the transaction of each query, where it needs one.
+    begin: Option<Arc<str>>,
+    /// Tells of each connection that comes back.
+    returned: Arc<Notify>,
 }
 
 impl<C: Kept + 'static> Pool<C> {
-    /// A pool of up to `size` connections, which are opened when they are needed.
-    pub fn new(options: C::Options, size: u32, acquire: Duration) -> Self {
+    /// A pool of up to `size` connections, which are opened when they are needed. Each query runs
+    /// in a transaction of its own where `begin` tells how that begins.
+    pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
         let size = usize::try_from(size).expect("a pool fits in memory");
-        let pool = managed::Pool::builder(Opener(options)).max_size(size);
-        Self { connections: pool.build().expect("a pool without time-outs needs no runtime"), acquire }
+        let pool = managed::Pool::builder(Opener { options, failed: Mutex::new(None) }).max_size(size);
+        let connections = pool.build().expect("a pool without time-outs needs no runtime");
+        Self { connections, acquire, begin: begin.map(Arc::from), returned: Arc::default() }
     }
 
     /// Tells how many connections there are, whenever it is called.
@@ -139,15 +302,59 @@ impl<C: Kept + 'static> Pool<C> {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], whatever the cause: a later try may have one.
-    pub async fn acquire(&self) -> Result<Object<Opener<C>>, StoreError> {
-        let taken = tokio::time::timeout(self.acquire, self.connections.get()).await;
-        let reason = match taken {
-            Ok(Ok(held)) => return Ok(held),
-            Ok(Err(PoolError::Backend(error))) => said(&error),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no connection within {:?} (ACQUIRE_TIMEOUT)", self.acquire),
+    pub async fn acquire(&self) -> Result<Taken<C>, StoreError> {
+        let until = Instant::now() + self.acquire;
+        let mut refused = None;
+        let reason = match tokio::time::timeout_at(until.into(), self.take(&mut refused)).await {
+            Ok(Ok(object)) => {
+                let begin = self.begin.as_ref().map(|begin| (Arc::clone(begin), until));
+                let mut taken = Taken { object: Some(object), begin, returned: Arc::clone(&self.returned) };
+                taken.state = State::Left;
+                return Ok(taken);
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => {
+                let Status { max_size, size, waiting, .. } = self.connections.status();
+                let refused = refused.map(|reason| format!("; another is refused: {reason}")).unwrap_or_default();
+                format!(
+                    "no connection within {:?} (ACQUIRE_TIMEOUT): {size} of {max_size} are open, {waiting} requests wait{refused}",
+                    self.acquire
+                )
+            }
         };
         Err(StoreError::Unavailable(reason))
+    }
+
+    /// Takes a connection however long that takes. Where no other can be opened, one that is open
+    /// already is waited for; `refused` is then told why.
+    async fn take(&self, refused: &mut Option<String>) -> Result<Object<Opener<C>>, String> {
+        loop {
+            match self.get().await {
+                Ok(object) => return Ok(object),
+                Err(PoolError::Backend(reason)) if self.connections.status().size == 0 => return Err(reason),
+                Err(PoolError::Backend(reason)) => *refused = Some(reason),
+                Err(error) => return Err(error.to_string()),
+            }
+            // The end of the pause is what there is left to wait for.
+            let _ = tokio::time::timeout(PAUSE, self.returned.notified()).await;
+        }
+    }
+
+    /// As the pool gives it. Where another connection may have to be opened, that goes on though
+    /// the request gives up meanwhile: else many who wait for slow logins would have them begin
+    /// again and again, and none would ever end.
+    async fn get(&self) -> Result<Object<Opener<C>>, PoolError<String>> {
+        let Status { max_size, size, .. } = self.connections.status();
+        if size >= max_size {
+            return self.connections.get().await;
+        }
+        let (connections, longest) = (self.connections.clone(), 2 * self.acquire);
+        let opening = tokio::spawn(async move { tokio::time::timeout(longest, connections.get()).await });
+        match opening.await {
+            Ok(Ok(got)) => got,
+            Ok(Err(_)) => Err(PoolError::Timeout(TimeoutType::Create)),
+            Err(_) => Err(PoolError::Closed),
+        }
     }
 
     /// Closes the connections that are not in use; there will be no others.

@@ -43,6 +43,7 @@ fn every_single_filter_uses_an_index(engine: Engine) {
             connections: Some(1),
             acquire: Duration::from_secs(30),
             query: Duration::from_secs(30),
+            pooled: false,
             walk: 200,
         };
         let store = Target::parse(&start.database.url).expect("a target").open(patience);

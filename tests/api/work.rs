@@ -74,6 +74,7 @@ fn hold(database: &Database, every: usize) {
             connections: Some(1),
             acquire: Duration::from_secs(30),
             query: Duration::from_mins(1),
+            pooled: false,
             walk: 200,
         };
         let store = Target::parse(&database.url).expect("a target").open(patience);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::NaiveDateTime;
 use futures_util::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, Database, Postgres, QueryBuilder, Row as _, Sqlite};
+use sqlx::{AssertSqlSafe, Connection as _, Database, Postgres, QueryBuilder, Row as _, Sqlite};
 
 use super::Sql;
 use crate::query::Value;
@@ -117,7 +117,10 @@ pub trait Dialect: Database {
 macro_rules! read_rows {
     () => {
         async fn fetch(connection: &mut Self::Connection, mut sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
-            sql.builder.build().fetch_all(connection).await
+            // A transaction is one of many images at once, or one behind a pooler, after which
+            // another server may be asked, which knows no statement by its name.
+            let is_kept = !connection.is_in_transaction();
+            sql.builder.build().persistent(is_kept).fetch_all(connection).await
         }
 
         async fn each(
