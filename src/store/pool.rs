@@ -4,7 +4,7 @@
 //! much as a small query does. Here only the end of a query tells whether another may follow.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -224,7 +224,7 @@ impl<C: Kept> Drop for Taken<C> {
 /// The least time in which a pooler may be asked to begin a transaction.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// How long nobody else tries after a connection could not be opened.
+/// How long one at a time tries after a connection could not be opened.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens connections.
@@ -232,9 +232,25 @@ pub struct Opener<C: Connection> {
     options: C::Options,
     /// When a connection could not be opened last, and why.
     failed: Mutex<Option<(Instant, String)>>,
+    /// How many are being opened.
+    opening: AtomicUsize,
+}
+
+/// A connection that is being opened.
+struct Opening<'a>(&'a AtomicUsize);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<C: Connection> Opener<C> {
+    /// Why a connection could not be opened a moment ago.
+    fn refused(&self) -> Option<String> {
+        self.failed().as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, reason)| reason.clone())
+    }
+
     fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,10 +262,10 @@ impl<C: Kept> Manager for Opener<C> {
     type Error = String;
 
     async fn create(&self) -> Result<Held<C>, String> {
-        if let Some((at, reason)) = &*self.failed()
-            && at.elapsed() < PAUSE
-        {
-            return Err(reason.clone());
+        let is_alone = self.opening.fetch_add(1, Ordering::Relaxed) == 0;
+        let _opening = Opening(&self.opening);
+        if let Some(reason) = self.refused().filter(|_| !is_alone) {
+            return Err(reason);
         }
         let opened = async {
             let mut connection = C::connect_with(&self.options).await?;
@@ -280,6 +296,8 @@ pub struct Pool<C: Kept> {
     begin: Option<Arc<str>>,
     /// Tells of each connection that comes back.
     returned: Arc<Notify>,
+    /// Whose turn it is to take it, where no other can be opened.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl<C: Kept + 'static> Pool<C> {
@@ -287,9 +305,16 @@ impl<C: Kept + 'static> Pool<C> {
     /// in a transaction of its own where `begin` tells how that begins.
     pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
         let size = usize::try_from(size).expect("a pool fits in memory");
-        let pool = managed::Pool::builder(Opener { options, failed: Mutex::new(None) }).max_size(size);
+        let pool = managed::Pool::builder(Opener { options, failed: Mutex::new(None), opening: AtomicUsize::new(0) })
+            .max_size(size);
         let connections = pool.build().expect("a pool without time-outs needs no runtime");
-        Self { connections, acquire, begin: begin.map(Arc::from), returned: Arc::default() }
+        Self {
+            connections,
+            acquire,
+            begin: begin.map(Arc::from),
+            returned: Arc::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Tells how many connections there are, whenever it is called.
@@ -328,7 +353,11 @@ impl<C: Kept + 'static> Pool<C> {
     /// Takes a connection however long that takes. Where no other can be opened, one that is open
     /// already is waited for; `refused` is then told why.
     async fn take(&self, refused: &mut Option<String>) -> Result<Object<Opener<C>>, String> {
+        let mut turn = None;
         loop {
+            if turn.is_none() && self.connections.manager().refused().is_some() && self.connections.status().size > 0 {
+                turn = Some(self.turn.lock().await);
+            }
             match self.get().await {
                 Ok(object) => return Ok(object),
                 Err(PoolError::Backend(reason)) if self.connections.status().size == 0 => return Err(reason),

@@ -12,6 +12,7 @@ const FAULTS: &str = include_str!("../../docs/faults.md");
 const GETTING_STARTED: &str = include_str!("../../docs/getting-started.md");
 const MIGRATING: &str = include_str!("../../docs/migrating.md");
 const OPERATING: &str = include_str!("../../docs/operating.md");
+const SCALING: &str = include_str!("../../docs/SCALING.md");
 const SEEDING: &str = include_str!("../../docs/seeding.md");
 const ENV_EXAMPLE: &str = include_str!("../../.env.example");
 
@@ -102,7 +103,7 @@ fn the_page_for_operators_tells_every_metric_and_plan() {
 #[test]
 fn the_commands_in_the_documents_are_understood() {
     let mut count = 0;
-    for text in [README, FAULTS, GETTING_STARTED, MIGRATING, OPERATING, SEEDING] {
+    for text in [README, FAULTS, GETTING_STARTED, MIGRATING, OPERATING, SCALING, SEEDING] {
         let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
         let inline = text.split('`').skip(1).step_by(2);
         for line in blocks.flat_map(str::lines).chain(inline) {

@@ -31,6 +31,7 @@ mod openapi;
 mod packaging;
 mod program;
 mod properties;
+mod reliability;
 mod seeds;
 mod settings;
 mod single;

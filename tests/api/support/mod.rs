@@ -1,8 +1,10 @@
 //! Databases, servers and requests for the tests; each test owns what it starts.
 
 mod browser;
+mod cluster;
 mod fake_keystone;
 mod image;
+mod load;
 mod server;
 
 use std::future::Future;
@@ -13,12 +15,17 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub use browser::Browser;
+pub use cluster::{Cluster, Pooler};
 pub use fake_keystone::FakeKeystone;
 pub use image::{Image, Member, id, image};
+pub use load::Clients;
 pub use server::{Answer, Glimpse, Start, get, output_of};
 
 /// Names the PostgreSQL server of the tests.
 pub const POSTGRES: &str = "TEST_POSTGRES_URL";
+
+/// Names the pooler before that server, where Glimpse is to reach it through one.
+pub const POOLER: &str = "TEST_POOLER_URL";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -55,6 +62,8 @@ pub struct Database {
     pub url: String,
     /// Holds the file of SQLite, and whatever a test puts beside it.
     pub folder: TempDir,
+    /// Whether it lies in PostgreSQL's server of all tests.
+    is_ours: bool,
 }
 
 impl Database {
@@ -70,7 +79,24 @@ impl Database {
                 format!("{}/{name}", server.rsplit_once('/').expect("the URL names a database").0)
             }
         };
-        Self { engine, url, folder }
+        Self { engine, url, folder, is_ours: engine == Engine::Postgres }
+    }
+
+    /// The database of a cluster.
+    pub fn of(cluster: &Cluster) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { engine: Engine::Postgres, url: cluster.url("glimpse"), folder, is_ours: false }
+    }
+
+    /// The variables that lead Glimpse to it.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        match std::env::var(POOLER) {
+            Ok(pooler) if self.is_ours => {
+                let name = self.url.rsplit_once('/').expect("the URL names a database").1;
+                vec![("DATABASE_URL", format!("{pooler}/{name}")), ("POOLER", "transaction".to_owned())]
+            }
+            _ => vec![("DATABASE_URL", self.url.clone())],
+        }
     }
 
     /// Runs SQL that works on both engines, or that is meant for this one.
@@ -140,7 +166,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if self.engine == Engine::Postgres {
+        if self.is_ours {
             let name = self.url.rsplit_once('/').expect("the URL names a database").1;
             let sql = format!("DROP DATABASE {name} WITH (FORCE)");
             run(execute_on_postgres(&postgres_server(), sql));

@@ -64,7 +64,7 @@ impl Start {
         command
             .env_clear()
             .current_dir(self.database.folder.path())
-            .env("DATABASE_URL", &self.database.url)
+            .envs(self.database.variables())
             .env("LISTEN", "127.0.0.1:0")
             .args(&self.arguments)
             .stdin(Stdio::null());
@@ -171,15 +171,11 @@ impl Glimpse {
 
     /// Sends a request on a connection of its own.
     pub fn send(&self, request: &Request) -> Answer {
-        let mut stream = self.connect();
-        stream.write_all(&request.bytes(&self.address)).expect("the request can be sent");
-        Answer::read(stream, &request.method)
+        request.send_to(&self.address)
     }
 
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).expect("the server accepts connections");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out can be set");
-        stream
+        connect(&self.address)
     }
 
     /// Sends a signal by its name.
@@ -195,6 +191,11 @@ impl Glimpse {
         while !fs::read_to_string(&stat).expect("the process lives").contains(") T ") {
             std::thread::yield_now();
         }
+    }
+
+    /// The process of the server in `/proc`.
+    pub fn process(&self) -> PathBuf {
+        format!("/proc/{}", self.child.id()).into()
     }
 
     /// Waits for the end of the process.
@@ -231,6 +232,12 @@ impl Drop for Glimpse {
     }
 }
 
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts connections");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out can be set");
+    stream
+}
+
 /// A request, sent just as it stands.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -257,6 +264,13 @@ impl Request {
 
     pub fn token(self, token: &str) -> Self {
         self.header("X-Auth-Token", token)
+    }
+
+    /// Sends it on a connection of its own to whoever serves there.
+    pub fn send_to(&self, address: &str) -> Answer {
+        let mut stream = connect(address);
+        stream.write_all(&self.bytes(address)).expect("the request can be sent");
+        Answer::read(stream, &self.method)
     }
 
     fn bytes(&self, address: &str) -> Vec<u8> {

@@ -1,0 +1,67 @@
+//! What Glimpse promises when the world around it breaks: each test breaks it. They measure times,
+//! so that they run one after another; `docs/RELIABILITY.md` has their figures.
+
+mod outage;
+mod overload;
+mod replicas;
+mod slow;
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Engine, Glimpse, id};
+
+/// How long the load of a test lasts: `TEST_LOAD_SECONDS`, or a short while.
+fn duration() -> Duration {
+    let seconds = std::env::var("TEST_LOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(3))
+}
+
+/// What a busy machine may add to a time that is promised.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Prints a figure for `docs/RELIABILITY.md`; `--nocapture` shows it.
+fn figure(text: &str) {
+    println!("figure: {text}");
+}
+
+/// Waits for a condition, but not for ever.
+#[track_caller]
+fn wait(what: &str, condition: impl Fn() -> bool) -> Duration {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(30), "in vain: {what}");
+        std::thread::yield_now();
+    }
+    started.elapsed()
+}
+
+/// Makes every query of images work through so many rows first, in the engine.
+fn slow_down(server: &Glimpse, rows: u64) {
+    let counted = match server.database().engine {
+        Engine::Sqlite => {
+            format!(
+                "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows}) SELECT count(*) FROM c"
+            )
+        }
+        Engine::Postgres => format!("SELECT count(*) FROM (SELECT generate_series(1, {rows})) AS c"),
+    };
+    rename(server, "images", "real_images");
+    server.database().execute(format!("CREATE VIEW images AS SELECT * FROM real_images WHERE ({counted}) > 0"));
+}
+
+/// Undoes [`slow_down`].
+fn speed_up(server: &Glimpse) {
+    server.database().execute("DROP VIEW images");
+    rename(server, "real_images", "images");
+}
+
+fn rename(server: &Glimpse, from: &str, to: &str) {
+    // SQLite would look at the triggers, too.
+    let before = if server.database().engine == Engine::Sqlite { "PRAGMA legacy_alter_table = ON; " } else { "" };
+    server.database().execute(format!("{before}ALTER TABLE {from} RENAME TO {to}"));
+}
+
+/// A request whose query [`slow_down`] makes slow.
+fn slow_target() -> String {
+    format!("/v1.1/images/{}/members", id(1))
+}

@@ -1,0 +1,208 @@
+//! PostgreSQL goes away, under load, and comes back.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::{GRACE, duration, figure, wait};
+use crate::indexes::fill;
+use crate::support::{Clients, Cluster, Database, Engine, Glimpse, Pooler, Start, run};
+
+const TARGET: &str = "/v1.1/images/detail?limit=25";
+
+/// A role of PostgreSQL without privileges, whose connections have no places of their own.
+const ROLE: &str = "app";
+
+/// A server on a cluster of its own, as a role that is no superuser.
+fn served(cluster: &Cluster, pooler: Option<&Pooler>, connections: &str) -> Glimpse {
+    let database = Database::of(cluster);
+    database.execute(format!("CREATE ROLE {ROLE} LOGIN; GRANT ALL ON SCHEMA public TO {ROLE}"));
+    let start = match pooler {
+        Some(pooler) => Start::on(database).set("DATABASE_URL", pooler.url(ROLE)).set("POOLER", "transaction"),
+        None => Start::on(database).set("DATABASE_URL", cluster.url(ROLE)),
+    };
+    let start = start.set("DATABASE_CONNECTIONS", connections).set("CONNECT_TIMEOUT", "20s");
+    let server = start.serve();
+    server.database().execute(fill(Engine::Postgres));
+    server
+}
+
+fn is_ready(server: &Glimpse) -> bool {
+    server.get("/ready").status == 200
+}
+
+/// Returns once the clients have had nothing but 200 for a second: when the last 503 came.
+fn until_all_is_well(clients: &Clients) -> Instant {
+    let (mut last, mut seen) = (Instant::now(), clients.counts());
+    let patience = Instant::now() + Duration::from_secs(30);
+    while last.elapsed() < Duration::from_secs(1) || clients.counts().0 == seen.0 {
+        assert!(Instant::now() < patience, "full service does not come back");
+        let now = clients.counts();
+        if now.1 != seen.1 {
+            (last, seen) = (Instant::now(), now);
+        }
+        thread::yield_now();
+    }
+    last
+}
+
+/// How long the slowest of all was.
+#[derive(Default)]
+struct Times {
+    count: u32,
+    unready: Duration,
+    ready: Duration,
+    whole: Duration,
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn an_outage_of_postgresql_is_a_503_and_then_over() {
+    let cluster = Cluster::new(30);
+    let server = served(&cluster, None, "8");
+    outages("", &cluster, &server);
+    assert!(server.log().contains("Connection refused"));
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn an_outage_behind_a_pooler_is_a_503_and_then_over() {
+    let cluster = Cluster::new(30);
+    let pooler = cluster.pooler();
+    let server = served(&cluster, Some(&pooler), "8");
+    outages("behind a pooler, ", &cluster, &server);
+}
+
+fn outages(name: &str, cluster: &Cluster, server: &Glimpse) {
+    let expected = server.get(TARGET);
+    let clients = Clients::start(&server.address, 64, TARGET, &expected.body);
+    let (started, mut times) = (Instant::now(), Times::default());
+    while started.elapsed() < duration() || times.count < 3 {
+        match times.count % 3 {
+            0 => {
+                cluster.stop("immediate");
+                let unready = wait("/ready to follow", || !is_ready(server));
+                times.unready = times.unready.max(unready);
+                cluster.start();
+            }
+            1 => cluster.restart(),
+            _ => server
+                .database()
+                .execute(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'")),
+        }
+        let back = Instant::now();
+        times.ready = times.ready.max(wait("/ready to follow", || is_ready(server)));
+        times.whole = times.whole.max(until_all_is_well(&clients).saturating_duration_since(back));
+        times.count += 1;
+    }
+    let seen = clients.stop();
+    figure(&format!(
+        "{name}{} outages in {:.0?}: {} times 200, {} times 503, longest wait {:.2?}; /ready followed the end within {:.0?} and the \
+         return within {:.0?}; the last 503 came {:.0?} after the return",
+        times.count,
+        started.elapsed(),
+        seen.of(200),
+        seen.of(503),
+        seen.longest,
+        times.unready,
+        times.ready,
+        times.whole
+    ));
+    seen.expect_only_200_and_503();
+    assert!(seen.of(503) > 0, "nothing was broken");
+    // A pooler lets requests wait for the return as long as they may, and itself tries once a second.
+    let [unready, ready, whole] = if name.is_empty() { [1, 1, 2] } else { [2, 3, 3] };
+    assert!(times.unready < Duration::from_secs(unready) + GRACE, "{:?}", times.unready);
+    assert!(times.ready < Duration::from_secs(ready) + GRACE, "{:?}", times.ready);
+    assert!(times.whole < Duration::from_secs(whole) + GRACE, "{:?}", times.whole);
+    assert!(!server.log().contains("panicked"));
+}
+
+/// Takes places in PostgreSQL's table of connections until there is none left.
+fn take_all(url: &str) -> Vec<PgConnection> {
+    let mut taken = Vec::new();
+    run(async {
+        while let Ok(connection) = PgConnection::connect(url).await {
+            taken.push(connection);
+        }
+    });
+    taken
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_full_connection_table_takes_nothing_but_what_is_not_there() {
+    let cluster = Cluster::new(20);
+    let server = served(&cluster, None, "8");
+    let expected = server.get(TARGET);
+    // One connection is open now; all others are taken.
+    let taken = take_all(&cluster.url(ROLE));
+    assert!(!taken.is_empty());
+    let clients = Clients::start(&server.address, 32, TARGET, &expected.body);
+    wait("the clients to be served", || clients.counts().0 > 500);
+    assert!(is_ready(&server));
+    let seen = clients.stop();
+    seen.expect_only_200_and_503();
+    assert_eq!(seen.of(503), 0, "the connection that is open serves them all");
+
+    let clients = Clients::start(&server.address, 32, TARGET, &expected.body);
+    let mut more = Vec::new();
+    while is_ready(&server) {
+        // Whoever comes first gets the place that this leaves.
+        server
+            .database()
+            .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'glimpse'");
+        more.extend(take_all(&cluster.url(ROLE)));
+    }
+    assert_eq!(server.get("/healthcheck").status, 200);
+    assert!(server.log().contains("remaining connection slots"), "{}", server.log());
+    drop((taken, more));
+    let back = Instant::now();
+    wait("/ready to follow", || is_ready(&server));
+    let whole = until_all_is_well(&clients).saturating_duration_since(back);
+    let seen = clients.stop();
+    figure(&format!(
+        "a full connection table: {} times 200, {} times 503; the last 503 came {whole:.0?} after there were places",
+        seen.of(200),
+        seen.of(503)
+    ));
+    seen.expect_only_200_and_503();
+    assert!(whole < Duration::from_secs(2) + GRACE);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_server_that_is_started_before_its_database_waits_for_it() {
+    let cluster = Cluster::new(10);
+    started_before(&cluster, Start::on(Database::of(&cluster)), "refused");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_server_that_is_started_before_the_database_of_its_pooler_waits_for_it() {
+    let cluster = Cluster::new(10);
+    let pooler = cluster.pooler();
+    let start = Start::on(Database::of(&cluster)).set("DATABASE_URL", pooler.url("glimpse"));
+    started_before(&cluster, start.set("POOLER", "transaction"), "no answer");
+}
+
+fn started_before(cluster: &Cluster, start: Start, reason: &str) {
+    cluster.stop("fast");
+    let (start, reason) = (start.set("CONNECT_TIMEOUT", "1m"), reason.to_owned());
+    let log = start.database.folder.path().join("log");
+    let (tell, told) = mpsc::channel();
+    let serving = thread::spawn(move || {
+        let server = start.serve();
+        tell.send(()).expect("the test waits");
+        server
+    });
+    wait("it to say that it waits", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| log.contains("waiting for PostgreSQL") && log.contains(&reason))
+    });
+    assert!(told.try_recv().is_err(), "it serves without a database");
+    cluster.start();
+    let server = serving.join().expect("it serves");
+    assert!(is_ready(&server));
+}
