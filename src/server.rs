@@ -1,14 +1,15 @@
 //! The process around the API: start, stop, and nothing else.
 
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_server::{Server, ServerHandle};
 use actix_web::middleware::{Condition, NormalizePath, TrailingSlash, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use anyhow::Context as _;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -38,7 +39,8 @@ async fn prepare(target: &Target, settings: &Settings, seeds: Option<&Path>) -> 
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let target = settings.target()?;
     let store = target.clone().open(settings.patience());
-    let service = Service {
+    let mut service = Service {
+        address: settings.listen,
         faults: settings.faults()?,
         access: settings.access()?,
         limits: settings.limits()?,
@@ -57,10 +59,13 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     for rule in service.faults.iter().flat_map(Faults::rules) {
         tracing::warn!("requests will fail on purpose (FAULTS_FILE), by {rule}");
     }
+    let listener =
+        listen(settings.listen).with_context(|| format!("The address {} (LISTEN) cannot be had", settings.listen))?;
+    service.address = listener.local_addr().context("the server has no address")?;
     let service = web::Data::new(service);
-    let apart = settings.metrics_listen().map(|address| serve_metrics(&service, address)).transpose()?;
+    let apart = settings.metrics_listen().map(|address| serve_metrics(&service, address, settings)).transpose()?;
     let (shared, has_metrics) = (service.clone(), apart.is_none());
-    let server = HttpServer::new(move || {
+    let app = move || {
         App::new()
             .app_data(shared.clone())
             .wrap(Condition::new(shared.faults.is_some(), from_fn(http::faults_at_the_door)))
@@ -74,15 +79,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
                 }
                 http::configure_api(config, &shared, routes);
             })
-    })
-    .disable_signals()
-    // Who has closed its side of the connection is taken to be gone, which ends its query.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(settings.shutdown_timeout.as_secs() + 1)
-    .bind(settings.listen)
-    .with_context(|| format!("The address {} (LISTEN) cannot be had", settings.listen))?;
-
-    let address = server.addrs().first().copied().context("the server has no address")?;
+    };
+    let server = Server::build().disable_signals().shutdown_timeout(settings.shutdown_timeout.as_secs() + 1);
+    let (stopping, patience) = (server.graceful_shutdown_signal(), settings.client_timeout);
+    let server = server.listen("api", listener, move || http::serve(app(), patience, stopping.clone()))?;
     let server = server.run();
     let handle = server.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -102,7 +102,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         // Nobody waits any more where the server has ended before.
         let _ = late.send(());
     });
-    writeln!(std::io::stdout(), "listening on http://{address}").context("standard output is closed")?;
+    writeln!(std::io::stdout(), "listening on http://{}", service.address).context("standard output is closed")?;
     tokio::select! {
         ended = server => ended?,
         // Only clients that do not take their answers are left.
@@ -118,7 +118,11 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Serves the metrics on an address of their own, until the handle stops it.
-fn serve_metrics(service: &web::Data<Service>, address: SocketAddr) -> anyhow::Result<ServerHandle> {
+fn serve_metrics(
+    service: &web::Data<Service>,
+    address: SocketAddr,
+    settings: &Settings,
+) -> anyhow::Result<ServerHandle> {
     let service = service.clone();
     let app = move || {
         let app = App::new().app_data(service.clone());
@@ -126,16 +130,25 @@ fn serve_metrics(service: &web::Data<Service>, address: SocketAddr) -> anyhow::R
         let app = app.wrap(from_fn(http::envelope));
         app.configure(|config| http::configure(config, vec![http::metrics_route()]))
     };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .disable_signals()
-        .bind(address)
-        .with_context(|| format!("The address {address} (METRICS_LISTEN) cannot be had"))?;
-    for address in server.addrs() {
-        tracing::info!("serving the metrics on http://{address}/metrics");
-    }
+    let listener = listen(address).with_context(|| format!("The address {address} (METRICS_LISTEN) cannot be had"))?;
+    tracing::info!("serving the metrics on http://{}/metrics", listener.local_addr()?);
+    let server = Server::build().workers(1).disable_signals();
+    let (stopping, patience) = (server.graceful_shutdown_signal(), settings.client_timeout);
+    let server = server.listen("metrics", listener, move || http::serve(app(), patience, stopping.clone()))?;
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     Ok(handle)
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Takes an address, also where connections of a process that was there before are still in their end.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }

@@ -490,6 +490,12 @@ pub struct Settings {
     #[arg(long, env, default_value = "30s", value_parser = duration)]
     pub connect_timeout: Duration,
 
+    /// The longest wait for a client to send a whole head, or to take more of its answer; then its connection is closed
+    ///
+    /// Example: `--client-timeout 30s`
+    #[arg(long, env, default_value = "10s", value_parser = duration)]
+    pub client_timeout: Duration,
+
     /// The longest wait for requests in flight at the end
     ///
     /// Example: `--shutdown-timeout 20s`

@@ -30,9 +30,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// What every answer of a page carries. It is asked for anew each time, so that the parts of
 /// two releases are never mixed, and sent only where it has changed. An address may hold filters,
 /// which are nobody else's business.
-pub const HEADERS: [(HeaderName, &str); 4] = [
+pub const HEADERS: [(HeaderName, &str); 3] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-cache"),
 ];

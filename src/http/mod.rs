@@ -1,6 +1,7 @@
 //! The API over HTTP: routes, and what is common to all answers.
 
 mod assets;
+mod connection;
 mod console;
 mod docs;
 mod error;
@@ -8,26 +9,31 @@ mod faults;
 mod images;
 mod metrics;
 mod openapi;
+mod target;
 mod versions;
 
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::uri::PathAndQuery;
-use actix_web::http::{Method, Uri, header};
+use actix_web::http::{ConnectionType, Method, Uri, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{
     Error, FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Resource, Responder, guard, web,
 };
 use uuid::Uuid;
 
+pub use connection::serve;
 pub use error::ApiError;
 pub use faults::faults_at_the_door;
 pub use metrics::Metrics;
 
+use self::connection::{Answering, Progress};
 use self::openapi::Operation;
-use crate::auth::{Access, AuthError, Caller};
+use crate::auth::{Access, AuthError, Caller, Need};
 use crate::faults::{End, Faults};
 use crate::query::Limits;
 use crate::store::Store;
@@ -40,6 +46,8 @@ pub struct Service {
     pub faults: Option<Faults>,
     /// Scheme and host of links, where they are not those of the request.
     pub public_url: Option<String>,
+    /// Where it is served, for clients that name no host.
+    pub address: SocketAddr,
     pub store: Store,
     pub metrics: Metrics,
 }
@@ -175,13 +183,26 @@ async fn ready(service: web::Data<Service>) -> Result<HttpResponse, ApiError> {
     Ok(healthcheck().await)
 }
 
-/// Lets a request with a caller through; the caller is looked at before method, path and query.
-/// OPTIONS of what is served needs none, as in the reference.
+/// Lets a request with a caller through. Where that takes a token, no cache keeps the answer.
 async fn authenticate(
     service: web::Data<Service>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = admit(&service, request, next).await?;
+    if service.access.need() != Need::Never {
+        let (name, value) = NO_STORE;
+        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// The caller is looked at before method, path and query. OPTIONS of what is served needs none, as in the reference.
+async fn admit<B: MessageBody + 'static>(
+    service: &Service,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody + use<B>>, Error> {
     let token = request.headers().get("X-Auth-Token").map(header::HeaderValue::as_bytes);
     match service.access.caller(token).await {
         Ok(caller) => {
@@ -237,11 +258,17 @@ pub async fn version_by_media_type(
 
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-openstack-request-id");
 
+/// What no answer goes without: it is what its type says, whatever it looks like.
+const NO_SNIFFING: (header::HeaderName, &str) = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+
+/// What an answer has that depends on a token: it is nobody else's.
+const NO_STORE: (header::HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
 /// The longest request line that is looked at, in bytes with its line end, as in the reference.
 const REQUEST_LINE: usize = 8192;
 
-/// Around every request: its id, the length of its first line, its line in the log, its part in
-/// the metrics, and what a fault on purpose leaves of its answer.
+/// Around every request: its id, the form and length of its first line, its line in the log, its part
+/// in the metrics, and what a fault on purpose leaves of its answer.
 ///
 /// # Errors
 /// None of its own; the handlers' are answers by then.
@@ -250,6 +277,7 @@ pub async fn envelope(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
+    let _answering = request.conn_data::<Rc<Progress>>().map(Answering::begin);
     let service = request.app_data::<web::Data<Service>>().expect("every app has the service").clone();
     let in_flight = service.metrics.begin();
     let id = request_id(&request);
@@ -258,13 +286,23 @@ pub async fn envelope(
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let agent = request.headers().get(header::USER_AGENT).map(header::HeaderValue::as_bytes);
     let is_glanceclient = agent.is_some_and(|agent| agent.starts_with(b"python-glanceclient"));
+    let has_body = !matches!(request.parts().1, Payload::None);
     let mut response = if method.as_str().len() + target + " HTTP/1.1\r\n ".len() >= REQUEST_LINE {
         request.error_response(ApiError::UriTooLong).map_into_right_body()
+    } else if let Some(refusal) = target::malformed(request.request()) {
+        request.error_response(refusal).map_into_right_body()
     } else {
         next.call(request).await?.map_into_left_body()
     };
     let value = header::HeaderValue::from_str(&id).expect("a request id is made of letters, digits and dashes");
     response.headers_mut().insert(REQUEST_ID, value);
+    let (name, value) = NO_SNIFFING;
+    response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    if has_body {
+        // It is not looked at. Who reads its end elsewhere than the library does, as by a line feed
+        // alone, must not find another answer behind this one.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     // Case does not matter in HTTP, but it does to some of the scripts that read such answers.
     response.response_mut().head_mut().set_camel_case_headers(true);
 

@@ -1,11 +1,10 @@
 //! Version discovery: the versions that this server serves, which need no caller.
 
-use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use super::{JSON, Service};
+use super::{JSON, Service, target};
 
 /// A version as discovery describes it, in the reference's order.
 #[derive(Serialize)]
@@ -64,9 +63,8 @@ fn version(id: &'static str, base: &str) -> Version {
 
 /// Scheme and host: `PUBLIC_URL`, else those by which the client came.
 fn base(request: &HttpRequest, service: &Service) -> String {
-    service.public_url.clone().unwrap_or_else(|| {
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = || request.app_config().local_addr().to_string();
-        format!("http://{}", host.map_or_else(own, str::to_owned))
-    })
+    service
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{}", target::host(request).unwrap_or_else(|| service.address.to_string())))
 }

@@ -20,6 +20,7 @@ mod export;
 mod faults;
 mod first_steps;
 mod generate;
+mod hostile;
 mod import;
 mod indexes;
 mod keystone;

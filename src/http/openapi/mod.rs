@@ -116,7 +116,7 @@ fn item(operation: &Operation, more: &[Value], need: Need) -> Value {
         &without_body,
     );
     let is_versioned = !more.is_empty();
-    let mut options = options(operation.tag, id, is_versioned);
+    let mut options = options(operation, is_versioned);
     options["security"] = json!([]);
     json!({ "parameters": parameters, "get": get, "head": head, "options": options })
 }
@@ -133,24 +133,23 @@ fn headers_of(answer: &Value) -> Value {
     answer
 }
 
-fn options(tag: &str, id: &str, is_versioned: bool) -> Value {
+fn options(operation: &Operation, is_versioned: bool) -> Value {
     let mut responses = library_answers();
-    responses.insert(
-        "200".to_owned(),
-        json!({
-            "description": "The methods that are allowed.",
-            "headers": { "Allow": { "schema": { "type": "string", "const": ALLOW.1 }, "required": true },
-                "X-Openstack-Request-Id": schemas::request_id_header() },
-        }),
-    );
+    let mut headers = json!({ "Allow": { "schema": { "type": "string", "const": ALLOW.1 }, "required": true } });
+    if operation.needs_caller {
+        let (name, no_store) = schemas::no_store_header();
+        headers[name] = no_store;
+    }
+    let allowed = schemas::answer_with("The methods that are allowed.", Value::Null, headers);
+    responses.insert("200".to_owned(), allowed);
     responses.insert("414".to_owned(), json!({ "$ref": "#/components/responses/UriTooLong" }));
     if is_versioned {
         responses.insert("404".to_owned(), json!({ "$ref": "#/components/responses/NotFound" }));
     }
     json!({
-        "operationId": format!("{id}Options"),
+        "operationId": format!("{}Options", operation.id),
         "summary": "The methods that are allowed",
-        "tags": [tag],
+        "tags": [operation.tag],
         "responses": responses,
     })
 }

@@ -56,6 +56,13 @@ fn caller_answers(own: impl IntoIterator<Item = (u16, Value)>) -> Map<String, Va
         (500, error("Internal")),
         (503, error("Unavailable")),
     ];
+    let (name, no_store) = schemas::no_store_header();
+    let own = own.into_iter().map(|(status, mut answer)| {
+        if answer["headers"].is_object() {
+            answer["headers"][&name] = no_store.clone();
+        }
+        (status, answer)
+    });
     answers(common.into_iter().chain(own))
 }
 
@@ -139,17 +146,13 @@ fn id_parameter(example: &str) -> Value {
 pub fn one() -> Operation {
     let found = json!({
         "description": "The image, as headers. A null has none, flags are True and False.",
-        "headers": schemas::image_headers(),
+        "headers": schemas::with_common_headers(schemas::image_headers()),
     });
     let mut not_found = schemas::response("NotFound");
     let content = &mut not_found["content"]["application/json"]["examples"];
     content["kept"] = schemas::example(&format!("GET /v1.1/images/{CIRROS}"), &crate::http::images::no_data(CIRROS));
-    let mut headers = schemas::image_headers();
-    for header in headers.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        // The image may not be there at all.
-        header["required"] = json!(false);
-    }
-    headers["X-Openstack-Request-Id"] = schemas::request_id_header();
+    // The image may not be there at all.
+    let headers = schemas::with_common_headers(schemas::optional(schemas::image_headers()));
     not_found["headers"] = headers;
     Operation {
         tag: "images",

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::auth::AuthError;
-use crate::http::{ALLOW, ApiError};
+use crate::http::{ALLOW, ApiError, NO_SNIFFING, NO_STORE};
 use crate::image::checks::STATUSES;
 use crate::query::{self, Kind, Limits, PARAMETERS, Parameter, SORT_KEYS};
 
@@ -168,7 +168,6 @@ pub fn image_headers() -> Value {
         "ETag".to_owned(),
         json!({ "description": "The checksum.", "schema": { "type": "string" }, "example": image["checksum"] }),
     );
-    headers.insert("X-Openstack-Request-Id".to_owned(), request_id_header());
     headers.into()
 }
 
@@ -189,7 +188,34 @@ fn header_schema(field: &Value) -> Value {
     }
 }
 
-pub fn request_id_header() -> Value {
+/// An answer's headers with those that every answer of the server's own has.
+pub fn with_common_headers(mut headers: Value) -> Value {
+    let (name, value) = NO_SNIFFING;
+    headers["X-Openstack-Request-Id"] = request_id_header();
+    headers[camel_case(name.as_str())] = json!({
+        "description": "The body is what its type says.",
+        "schema": { "type": "string", "const": value },
+        "required": true,
+    });
+    headers
+}
+
+/// The same headers of an answer that may have none of them.
+pub fn optional(mut headers: Value) -> Value {
+    for header in headers.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        header["required"] = json!(false);
+    }
+    headers
+}
+
+/// Of an answer that depends on a token, where one is needed.
+pub fn no_store_header() -> (String, Value) {
+    let (name, value) = NO_STORE;
+    let description = "Where a token is looked at: the answer is for its caller alone.";
+    (camel_case(name.as_str()), json!({ "description": description, "schema": { "type": "string", "const": value } }))
+}
+
+fn request_id_header() -> Value {
     json!({
         "description": "The id under which the log tells of the request.",
         "schema": { "type": "string", "pattern": "^req-[A-Za-z0-9-]*$" },
@@ -204,8 +230,7 @@ pub fn answer(description: &str, content: Value) -> Value {
 /// An answer with headers of its own; without a body where the content is null.
 pub fn answer_with(description: &str, content: Value, headers: Value) -> Value {
     let mut answer = json!({ "description": description });
-    answer["headers"] = headers;
-    answer["headers"]["X-Openstack-Request-Id"] = request_id_header();
+    answer["headers"] = with_common_headers(headers);
     if !content.is_null() {
         answer["content"] = content;
     }
@@ -221,7 +246,9 @@ pub fn example(summary: &str, error: &ApiError) -> Value {
     json!({ "summary": summary, "value": error.document() })
 }
 
-fn refusal(description: &str, examples: &[(&str, &str, ApiError)], headers: Value) -> Value {
+fn refusal(description: &str, examples: &[(&str, &str, ApiError)], mut headers: Value) -> Value {
+    let (name, no_store) = no_store_header();
+    headers[name] = no_store;
     let examples: Map<String, Value> =
         examples.iter().map(|(name, summary, error)| ((*name).to_owned(), example(summary, error))).collect();
     let schema = json!({ "anyOf": [reference("Error"), reference("WrappedError")] });
@@ -247,7 +274,7 @@ pub fn response(name: &str) -> Value {
                 nothing,
             );
             // What the library refuses has none.
-            refusal["headers"]["X-Openstack-Request-Id"]["required"] = json!(false);
+            refusal["headers"] = optional(refusal["headers"].take());
             refusal
         }
         "Unauthorized" => refusal(
@@ -294,7 +321,10 @@ pub fn response(name: &str) -> Value {
             json!({ "Retry-After": text("In seconds.", "1") }),
         ),
         "Malformed" => json!({
-            "description": "The HTTP library does not understand the request. There is no body, and no id.",
+            "description": "The HTTP library does not understand the request, and then there is no body and no id; or \
+                its target or host has no proper form.",
+            "headers": optional(with_common_headers(json!({}))),
+            "content": { "application/json": { "schema": { "anyOf": [reference("Error"), reference("WrappedError")] } } },
         }),
         "HeadTooLarge" => json!({
             "description": "The headers are too large for the HTTP library. There is no body, and no id.",

@@ -1,10 +1,12 @@
 //! The real program as a child process, and raw requests to it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -128,7 +130,12 @@ impl Start {
     /// The same with a log that goes elsewhere.
     pub fn serve_and_log_to(self, stderr: impl Into<Stdio>) -> Glimpse {
         let log = self.log();
-        let started = self.command().stdout(Stdio::piped()).stderr(stderr).spawn();
+        let mut command = self.command();
+        if self.variable("RUST_LOG").is_none() {
+            // All that there is to say, so that every test looks for secrets in it.
+            command.env("RUST_LOG", "trace");
+        }
+        let started = command.stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = started.expect("the program can be started");
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
@@ -136,7 +143,23 @@ impl Start {
         let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
             panic!("no server, but {line:?}: {}", fs::read_to_string(&log).unwrap_or_default());
         };
-        Glimpse { address: address.to_owned(), child, log, start: self }
+        let secrets = Mutex::new(self.secrets());
+        Glimpse { address: address.to_owned(), child, log, start: self, secrets }
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().rev().find(|(variable, _)| variable == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What is in the settings that no log may show.
+    fn secrets(&self) -> BTreeSet<String> {
+        let tokens = self.variable("AUTH_TOKENS_FILE").and_then(|path| fs::read(path).ok());
+        let tokens: Value = tokens.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let tokens = tokens.as_object().into_iter().flat_map(|tokens| tokens.keys().cloned());
+        let password = self.variable("KEYSTONE_PASSWORD").map(str::to_owned);
+        let of_database = self.database.url.split_once('@').and_then(|(user, _)| user.rsplit(':').next());
+        let of_database = of_database.filter(|password| !password.starts_with('/')).map(str::to_owned);
+        tokens.chain(password).chain(of_database).collect()
     }
 }
 
@@ -158,6 +181,8 @@ pub struct Glimpse {
     child: Child,
     log: PathBuf,
     start: Start,
+    /// What no log may show.
+    secrets: Mutex<BTreeSet<String>>,
 }
 
 impl Glimpse {
@@ -171,6 +196,10 @@ impl Glimpse {
 
     /// Sends a request on a connection of its own.
     pub fn send(&self, request: &Request) -> Answer {
+        let tokens = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("X-Auth-Token"));
+        let mut secrets = self.secrets.lock().expect("no thread has panicked");
+        secrets.extend(tokens.map(|(_, token)| token.trim().to_owned()));
+        drop(secrets);
         request.send_to(&self.address)
     }
 
@@ -196,6 +225,13 @@ impl Glimpse {
     /// The process of the server in `/proc`.
     pub fn process(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
+    }
+
+    /// How many sockets the process has open.
+    pub fn sockets(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the process lives");
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// Waits for the end of the process.
@@ -224,11 +260,31 @@ impl Glimpse {
     }
 }
 
+impl Glimpse {
+    /// No line of the log tells a secret, nor the headers that carry them.
+    fn check_log(&self) {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let secrets = self.secrets.lock().expect("no thread has panicked");
+        // A shorter one may stand there by chance.
+        let secrets = secrets.iter().map(String::as_str).filter(|secret| secret.len() > 6);
+        for secret in secrets.chain(["x-auth-token", "x-subject-token", "gAAAA"]) {
+            // In capitals the name of the header stands in messages of the program's own.
+            if let Some(line) = log.lines().find(|line| line.contains(secret)) {
+                panic!("the log tells {secret}: {line}");
+            }
+        }
+    }
+}
+
 impl Drop for Glimpse {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !thread::panicking() {
+            self.check_log();
+        }
     }
 }
 
