@@ -14,6 +14,7 @@ mod catalog;
 mod clients;
 mod conformance;
 mod console;
+mod dependencies;
 mod docs;
 mod explain;
 mod export;
