@@ -3,19 +3,20 @@
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_server::{Server, ServerHandle};
 use actix_web::middleware::{Condition, NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, web};
 use anyhow::Context as _;
-use socket2::{Domain, Protocol, Socket, Type};
+use sd_notify::NotifyState;
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::Settings;
 use crate::faults::Faults;
-use crate::http::{self, Metrics, Service};
+use crate::http::{self, Drain, Metrics, Service};
 use crate::store::Target;
 
 /// Brings the schema up to date and applies the seeds.
@@ -46,6 +47,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         limits: settings.limits()?,
         public_url: settings.public_url().map(str::to_owned),
         metrics: Metrics::new(&store),
+        drain: Drain::default(),
         store,
     };
     if settings.migrate {
@@ -62,6 +64,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let listener =
         listen(settings.listen).with_context(|| format!("The address {} (LISTEN) cannot be had", settings.listen))?;
     service.address = listener.local_addr().context("the server has no address")?;
+    let door = listener.try_clone().context("the address cannot be shared")?;
     let service = web::Data::new(service);
     let apart = settings.metrics_listen().map(|address| serve_metrics(&service, address, settings)).transpose()?;
     let (shared, has_metrics) = (service.clone(), apart.is_none());
@@ -87,21 +90,30 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let handle = server.handle();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (stopping, longest) = (service.clone(), settings.shutdown_timeout);
+    // What the process itself needs to end.
+    let spare = longest / 16;
     let (late, is_late) = oneshot::channel();
     actix_web::rt::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: finishing the requests in flight"),
             _ = interrupt.recv() => tracing::info!("SIGINT: finishing the requests in flight"),
         }
+        tell_systemd(NotifyState::Stopping);
+        let began = Instant::now();
+        // The library drops what it has accepted and not read yet, and the kernel what it has not accepted.
+        shut(&door);
+        drop(door);
+        stopping.drain.run((longest / 4).min(DRAINED)).await;
         actix_web::rt::spawn(handle.stop(true));
         // What still waits for the database gets its 503 while there is time to send it.
         let grace = (longest / 4).min(Duration::from_secs(1));
-        tokio::time::sleep(longest.saturating_sub(grace)).await;
+        tokio::time::sleep(longest.saturating_sub(grace + began.elapsed())).await;
         stopping.store.give_up();
-        tokio::time::sleep(grace).await;
+        tokio::time::sleep(longest.saturating_sub(began.elapsed() + spare)).await;
         // Nobody waits any more where the server has ended before.
         let _ = late.send(());
     });
+    tell_systemd(NotifyState::Ready);
     writeln!(std::io::stdout(), "listening on http://{}", service.address).context("standard output is closed")?;
     tokio::select! {
         ended = server => ended?,
@@ -113,7 +125,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     }
     service.store.give_up();
     // They are all back but for those of requests that were cut off.
-    let _ = tokio::time::timeout(Duration::from_secs(1), service.store.close()).await;
+    let _ = tokio::time::timeout(spare / 2, service.store.close()).await;
     Ok(())
 }
 
@@ -139,6 +151,27 @@ fn serve_metrics(
     let handle = server.handle();
     actix_web::rt::spawn(server);
     Ok(handle)
+}
+
+/// The longest that requests are taken after the signal to end.
+const DRAINED: Duration = Duration::from_secs(1);
+
+/// Lets nobody in any more who is not in already, while those who are can still be accepted. Whoever
+/// comes now gets no answer from the kernel, tries again within a second, and finds the address
+/// closed, or the next server.
+fn shut(door: &TcpListener) {
+    /// "Return 0": of each packet nothing is kept.
+    const DROP: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+    if let Err(error) = SockRef::from(door).attach_filter(&[DROP]) {
+        tracing::warn!("connections are taken to the end, and some may be lost: {error}");
+    }
+}
+
+/// Tells systemd, where it has started this process and wants to know.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd cannot be told: {error}");
+    }
 }
 
 /// Connections that wait to be accepted.

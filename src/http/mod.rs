@@ -4,6 +4,7 @@ mod assets;
 mod connection;
 mod console;
 mod docs;
+mod drain;
 mod error;
 mod faults;
 mod images;
@@ -27,6 +28,7 @@ use actix_web::{
 use uuid::Uuid;
 
 pub use connection::serve;
+pub use drain::Drain;
 pub use error::ApiError;
 pub use faults::faults_at_the_door;
 pub use metrics::Metrics;
@@ -50,6 +52,7 @@ pub struct Service {
     pub address: SocketAddr,
     pub store: Store,
     pub metrics: Metrics,
+    pub drain: Drain,
 }
 
 /// Content type of every JSON body.
@@ -280,6 +283,7 @@ pub async fn envelope(
     let _answering = request.conn_data::<Rc<Progress>>().map(Answering::begin);
     let service = request.app_data::<web::Data<Service>>().expect("every app has the service").clone();
     let in_flight = service.metrics.begin();
+    service.drain.begin();
     let id = request_id(&request);
     let method = request.method().clone();
     let path = request.path().to_owned();
@@ -298,8 +302,8 @@ pub async fn envelope(
     response.headers_mut().insert(REQUEST_ID, value);
     let (name, value) = NO_SNIFFING;
     response.headers_mut().insert(name, header::HeaderValue::from_static(value));
-    if has_body {
-        // It is not looked at. Who reads its end elsewhere than the library does, as by a line feed
+    if has_body || service.drain.is_on() {
+        // A body is not looked at. Who reads its end elsewhere than the library does, as by a line feed
         // alone, must not find another answer behind this one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }

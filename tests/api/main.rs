@@ -34,6 +34,7 @@ mod packaging;
 mod program;
 mod properties;
 mod reliability;
+mod restart;
 mod seeds;
 mod settings;
 mod single;

@@ -1,0 +1,74 @@
+//! The end of a server that has clients. tests/restart/restart does it under load, and behind nginx.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+
+use crate::support::{Answer, Engine, Image, Start, get, image, on_both_engines};
+
+/// They are in the queue of the kernel, and some are accepted before the signal is seen, some after.
+fn connections_that_are_there_at_the_signal_are_served(engine: Engine) {
+    // On a busy machine they take their time.
+    let start = Start::new(engine).set("ACQUIRE_TIMEOUT", "1m").set("SHUTDOWN_TIMEOUT", "1m");
+    let mut server = start.seed("0001_images.sql", image(1).insert()).serve();
+    let mut kept = server.connect();
+    let request = "GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n\r\n";
+    kept.write_all(request.as_bytes()).expect("the request can be sent");
+    let read = kept.read(&mut [0; 4096]).expect("an answer");
+    assert!(read > 0);
+    server.pause();
+    let waiting: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(request.as_bytes()).expect("the request can be sent");
+            stream
+        })
+        .collect();
+    kept.write_all(request.as_bytes()).expect("the request can be sent");
+    server.signal("TERM");
+    server.signal("CONT");
+    for stream in waiting.into_iter().chain([kept]) {
+        assert_eq!(Answer::read(stream, "GET").images().len(), 1);
+    }
+    assert!(server.wait().success());
+}
+on_both_engines!(connections_that_are_there_at_the_signal_are_served);
+
+#[test]
+fn clients_that_hold_a_connection_do_not_keep_the_server_from_its_end() {
+    let properties = [("text".to_owned(), Some("x".repeat(4000)))].into_iter().collect();
+    let large = Image { properties, ..image(1) };
+    let sql: String = (1..=1000).map(|number| Image { id: image(number).id, ..large.clone() }.insert()).collect();
+    let start = Start::new(Engine::Sqlite).seed("1_large.sql", sql).set("CLIENT_TIMEOUT", "1day");
+    let mut server = start.set("SHUTDOWN_TIMEOUT", "800ms").serve();
+    let page = "GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n\r\n";
+    let held = ["", "GET / HTTP/1.1\r\nHos", &page.repeat(8)].map(|text| {
+        let mut stream = server.connect();
+        stream.write_all(text.as_bytes()).expect("it can be sent");
+        stream
+    });
+    assert_eq!(server.get("/healthcheck").status, 200);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(server.log().contains("SHUTDOWN_TIMEOUT"), "{}", server.log());
+    drop(held);
+}
+
+/// As systemd wants to know it of a service of Type=notify.
+#[test]
+fn systemd_is_told_of_the_start_and_of_the_end() {
+    let start = Start::new(Engine::Sqlite);
+    let path = start.database.folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut server = start.set("NOTIFY_SOCKET", path.display().to_string()).serve();
+    let told = || {
+        let mut bytes = [0; 100];
+        let length = socket.recv(&mut bytes).expect("a message");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    assert_eq!(told(), "READY=1\n");
+    assert_eq!(server.send(&get("/ready")).status, 200);
+    server.signal("TERM");
+    assert_eq!(told(), "STOPPING=1\n");
+    assert!(server.wait().success());
+}
