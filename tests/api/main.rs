@@ -38,6 +38,7 @@ mod restart;
 mod seeds;
 mod settings;
 mod single;
+mod wire;
 mod work;
 
 /// Says once what a plain `cargo test` leaves out. Straight to standard error, because the test

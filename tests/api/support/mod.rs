@@ -6,6 +6,7 @@ mod fake_keystone;
 mod image;
 mod load;
 mod server;
+mod wire;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,7 @@ pub use fake_keystone::FakeKeystone;
 pub use image::{Image, Member, id, image};
 pub use load::Clients;
 pub use server::{Answer, Glimpse, Start, get, output_of};
+pub use wire::Wire;
 
 /// Names the PostgreSQL server of the tests.
 pub const POSTGRES: &str = "TEST_POSTGRES_URL";

@@ -1,0 +1,119 @@
+//! The wire between Glimpse and PostgreSQL, on which a test does what networks do: it cuts, it is
+//! silent, it lets through little by little.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+
+#[derive(Default)]
+struct State {
+    /// Nothing passes, in either direction; new connections are accepted.
+    is_silent: bool,
+    /// Answers pass byte by byte.
+    is_slow: bool,
+    /// So many bytes of answers still pass, on all connections together; the next one cuts its
+    /// connection.
+    left: Option<usize>,
+    /// Bytes of answers that have passed.
+    passed: usize,
+    open: Vec<TcpStream>,
+}
+
+/// A proxy that ends with the process of the tests.
+pub struct Wire {
+    /// The database behind it.
+    pub url: String,
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Wire {
+    /// Before the server of a URL, whose database, user and password stay the same.
+    pub fn to(url: &str) -> Self {
+        let (user, rest) = url.split_once('@').expect("the URL names a user");
+        let (target, database) = rest.split_once('/').expect("the URL names a database");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
+        let (served, target) = (Arc::clone(&shared), target.to_owned());
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let server = TcpStream::connect(&target).expect("PostgreSQL accepts connections");
+                for stream in [&client, &server] {
+                    stream.set_nodelay(true).expect("a socket");
+                    let open = stream.try_clone().expect("a socket");
+                    served.0.lock().expect("no thread has panicked").open.push(open);
+                }
+                let other = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+                let shared = (Arc::clone(&served), Arc::clone(&served));
+                thread::spawn(move || pass(&other.0, &other.1, &shared.0, false));
+                thread::spawn(move || pass(&server, &client, &shared.1, true));
+            }
+        });
+        Self { url: format!("{user}@{address}/{database}"), shared }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().expect("no thread has panicked")
+    }
+
+    /// Cuts the connection whose answer goes beyond so many bytes from now on.
+    pub fn cut_after(&self, bytes: usize) {
+        self.state().left = Some(bytes);
+    }
+
+    /// Cuts all connections that there are.
+    pub fn cut(&self) {
+        for stream in self.state().open.drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn silence(&self) {
+        self.state().is_silent = true;
+    }
+
+    pub fn slow(&self) {
+        self.state().is_slow = true;
+    }
+
+    /// Lets all through again, what has been held up first.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        (state.is_silent, state.is_slow, state.left) = (false, false, None);
+        drop(state);
+        self.shared.1.notify_all();
+    }
+
+    /// How many bytes of answers have passed since the last call.
+    pub fn passed(&self) -> usize {
+        std::mem::take(&mut self.state().passed)
+    }
+}
+
+fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<State>, Condvar), is_answer: bool) {
+    let mut bytes = [0; 8192];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut bytes) else { break };
+        let state = state.lock().expect("no thread has panicked");
+        let mut state = changed.wait_while(state, |state| state.is_silent).expect("no thread has panicked");
+        let mut passing = length;
+        if is_answer {
+            if let Some(left) = &mut state.left {
+                passing = length.min(*left);
+                *left -= passing;
+            }
+            state.passed += passing;
+        }
+        let step = if is_answer && state.is_slow { 1 } else { passing.max(1) };
+        drop(state);
+        let sent = bytes[..passing].chunks(step).try_for_each(|part| to.write_all(part));
+        if sent.is_err() || passing < length {
+            break;
+        }
+    }
+    // Either may be closed already.
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
