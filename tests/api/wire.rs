@@ -267,9 +267,9 @@ fn answers_on_wires_that_are_cut_again_and_again_are_never_mixed() {
                     for number in 0..60 {
                         let (list, body) = &truth[(client + number) % truth.len()];
                         if is_true(&server.get(list), body, list) {
-                            answered += 1
+                            answered += 1;
                         } else {
-                            refused += 1
+                            refused += 1;
                         }
                         // Lengths that have nothing to do with those of answers.
                         if (client + number) % 3 == 0 {

@@ -35,17 +35,17 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
-        let (served, target) = (Arc::clone(&shared), target.to_owned());
+        let (state, target) = (Arc::clone(&shared), target.to_owned());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let server = TcpStream::connect(&target).expect("PostgreSQL accepts connections");
                 for stream in [&client, &server] {
                     stream.set_nodelay(true).expect("a socket");
                     let open = stream.try_clone().expect("a socket");
-                    served.0.lock().expect("no thread has panicked").open.push(open);
+                    state.0.lock().expect("no thread has panicked").open.push(open);
                 }
                 let other = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
-                let shared = (Arc::clone(&served), Arc::clone(&served));
+                let shared = (Arc::clone(&state), Arc::clone(&state));
                 thread::spawn(move || pass(&other.0, &other.1, &shared.0, false));
                 thread::spawn(move || pass(&server, &client, &shared.1, true));
             }
@@ -94,8 +94,7 @@ impl Wire {
 
 fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<State>, Condvar), is_answer: bool) {
     let mut bytes = [0; 8192];
-    loop {
-        let Ok(length @ 1..) = from.read(&mut bytes) else { break };
+    while let Ok(length @ 1..) = from.read(&mut bytes) {
         let state = state.lock().expect("no thread has panicked");
         let mut state = changed.wait_while(state, |state| state.is_silent).expect("no thread has panicked");
         let mut passing = length;
