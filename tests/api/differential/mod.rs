@@ -131,6 +131,7 @@ impl Catalog {
             connections: Some(1),
             acquire: Duration::from_secs(30),
             query: Duration::from_secs(30),
+            pooled: false,
             walk,
         };
         let stores: Vec<Store> = WALKS.into_iter().map(|walk| target.clone().open(patience(walk))).collect();
