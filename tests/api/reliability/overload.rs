@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{GRACE, duration, figure, slow_down, slow_target};
+use super::{duration, figure, promised, slow_down, slow_target};
 use crate::indexes::fill;
 use crate::support::{Clients, Engine, Glimpse, Start, on_both_engines};
 
@@ -79,12 +79,13 @@ fn load(server: &Glimpse, name: &str, target: &str) {
     ));
     seen.expect_only_200_and_503();
     assert!(seen.of(200) > 0, "{seen:?}");
-    // ACQUIRE_TIMEOUT is 2s, and the query takes its time.
-    assert!(seen.longest < Duration::from_secs(2) + 2 * GRACE, "{:?}", seen.longest);
-    assert!(health.0 < 2 * GRACE && metrics.0 < 2 * GRACE, "{health:?} {metrics:?}");
+    // ACQUIRE_TIMEOUT is 2 s; the query, and two thousand clients on the same cores, take theirs.
+    promised("an answer under load", 4, seen.longest);
+    promised("/healthcheck under load", 2, health.0);
+    promised("/metrics under load", 2, metrics.0);
     let body = expected.body.len() as u64 / 1024 + 1;
     assert!(peak < base + CLIENTS as u64 * (PER_CLIENT + 2 * body), "{base} KiB grew to {peak}, {body} a page");
-    assert!(after < 2 * before + Duration::from_millis(5), "{before:?} became {after:?}");
+    promised("a request after the load", 0, after.saturating_sub(2 * before));
     assert!(!server.log().contains("panicked"));
 }
 
