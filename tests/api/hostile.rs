@@ -2,7 +2,7 @@
 //! that never end, connections that are only held.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 
 use serde_json::json;
 
@@ -395,17 +395,12 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     assert!(taken < 8 * whole, "{taken} of eight times {whole}");
 }
 
-/// A request waits for its answer, and not the server for its client.
+/// A client that waits for its answer, which takes longer here than the server waits for clients, is no idle one.
 #[test]
 fn a_client_that_waits_for_its_answer_is_not_cut_off() {
     let server = impatient();
     let mut stream = server.connect();
     stream.write_all(b"GET /versions HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
-    assert_eq!(statuses(&read(&mut stream)), [200]);
-    // So does one that has sent all that it will.
-    let mut stream = server.connect();
-    stream.write_all(b"GET /versions HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
-    stream.shutdown(Shutdown::Write).expect("a socket");
     assert_eq!(statuses(&read(&mut stream)), [200]);
 }
 
