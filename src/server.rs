@@ -56,7 +56,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         target.reach(false, settings.connect_timeout).await?;
         target.check_schema().await?;
     }
-    service.store.hold().await?;
+    let held = target.hold().await?;
 
     for rule in service.faults.iter().flat_map(Faults::rules) {
         tracing::warn!("requests will fail on purpose (FAULTS_FILE), by {rule}");
@@ -126,6 +126,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     service.store.give_up();
     // They are all back but for those of requests that were cut off.
     let _ = tokio::time::timeout(spare / 2, service.store.close()).await;
+    held.release().await;
     Ok(())
 }
 

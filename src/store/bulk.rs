@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::migrate::{Alone, write_ahead};
 use super::pool::{LOOKS_FOR_THE_CLIENT, look_for_the_client};
-use super::{Target, said};
+use super::{Failed, Target, said};
 use crate::image::{Image, Member};
 
 /// What becomes of the images that are there already.
@@ -79,7 +79,7 @@ impl Target {
                     leave_write_ahead(connection).await;
                     fill(connection, present, count, images, report, stop).await
                 };
-                on_a_connection(options, fill, is_stopped).await
+                self.naming_failed(on_a_connection(options, fill, is_stopped).await)
             }
             Self::Postgres(options) => {
                 let fill =
@@ -143,7 +143,7 @@ pub(super) async fn commit(transaction: Transaction<'_, impl Database>) -> anyho
     transaction.commit().await.map_err(|error| {
         let unknown = matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed);
         let then = if unknown { "whether it is stored is not known" } else { "the catalog is unchanged" };
-        anyhow!("The catalog could not be committed: {}; {then}.", said(&error))
+        anyhow!(Failed(format!("The catalog could not be committed: {}; {then}.", said(&error))))
     })
 }
 
@@ -161,9 +161,9 @@ pub(super) fn failed(error: &sqlx::Error) -> anyhow::Error {
     let reason = said(error);
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
-            anyhow!("The connection to the database was lost: {reason}; the catalog is unchanged.")
+            anyhow!(Failed(format!("The connection to the database was lost: {reason}; the catalog is unchanged.")))
         }
-        _ => anyhow!("The database failed: {reason}; the catalog is unchanged."),
+        _ => anyhow!(Failed(format!("The database failed: {reason}; the catalog is unchanged."))),
     }
 }
 

@@ -9,7 +9,7 @@ use super::bulk::columns;
 use super::migrate::Alone;
 use super::sql::{self, Dialect, Selection, Sql};
 use super::upsert;
-use super::{Target, said};
+use super::{Failed, Target, patient, said};
 use crate::image::{Image, Member};
 
 /// An image with its members, as the database keeps it.
@@ -45,7 +45,8 @@ impl Target {
         match self {
             Self::Sqlite(options) => {
                 // A mapped file, read through, would seem to be memory in use.
-                export::<SqliteConnection>(&options.clone().pragma("mmap_size", "0"), selection, take).await
+                let unmapped = patient(options).pragma("mmap_size", "0");
+                self.naming_failed(export::<SqliteConnection>(&unmapped, selection, take).await)
             }
             Self::Postgres(options) => export::<PgConnection>(options, selection, take).await,
         }
@@ -77,7 +78,7 @@ async fn export<C: Alone<Database: Dialect>>(
 }
 
 fn failed(error: &sqlx::Error) -> anyhow::Error {
-    anyhow!("The database failed: {}.", said(error))
+    anyhow!(Failed(format!("The database failed: {}.", said(error))))
 }
 
 /// Statements that store images with their members on either engine, and leave those alone that are

@@ -18,7 +18,7 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType};
 use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
 
-use super::{Target, is_passing, said};
+use super::{Target, is_locked, patient, said};
 
 /// A migration of the schema.
 struct Step {
@@ -66,12 +66,23 @@ impl Target {
         match self {
             Self::Sqlite(options) => {
                 // Another process may be seeding for as long as it takes.
-                let patient = options.clone().create_if_missing(true).busy_timeout(Duration::from_hours(1));
-                let mut connection = SqliteConnection::connect_with(&patient).await?;
-                write_ahead(&mut connection).await?;
-                migrate(connection, &seeds).await
+                let patient = patient(options).create_if_missing(true);
+                let prepared = async {
+                    let mut connection = SqliteConnection::connect_with(&patient).await?;
+                    // A file that is refused stays as it is.
+                    check_known(&present(&mut connection).await?)?;
+                    write_ahead(&mut connection).await?;
+                    let recorded = bring(&mut connection).await?;
+                    Ok((connection, recorded))
+                };
+                let (connection, recorded) = self.naming(prepared.await)?;
+                apply(connection, &seeds, &recorded).await
             }
-            Self::Postgres(options) => migrate(PgConnection::connect_with(options).await?, &seeds).await,
+            Self::Postgres(options) => {
+                let mut connection = PgConnection::connect_with(options).await?;
+                let recorded = bring(&mut connection).await?;
+                apply(connection, &seeds, &recorded).await
+            }
         }
     }
 
@@ -81,7 +92,10 @@ impl Target {
     /// Says whether the schema is too old or too new.
     pub async fn check_schema(&self) -> anyhow::Result<()> {
         match self {
-            Self::Sqlite(options) => check_schema(SqliteConnection::connect_with(options).await?).await,
+            Self::Sqlite(options) => {
+                let checked = async { check_schema(SqliteConnection::connect_with(&patient(options)).await?).await };
+                self.naming(checked.await)
+            }
             Self::Postgres(options) => check_schema(PgConnection::connect_with(options).await?).await,
         }
     }
@@ -96,19 +110,29 @@ pub(super) async fn write_ahead(connection: &mut SqliteConnection) -> anyhow::Re
         // SQLite does not wait here for another process that does the same: it is locked at once.
         match sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await {
             Ok(_) => break,
-            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_passing(&code)) => {
+            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| is_locked(&code)) => {
                 if attempt == A_WHILE {
                     tracing::info!("another process fills the SQLite database; waiting for its end");
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Err(error) => bail!("The SQLite database cannot be written: {}.", said(&error)),
+            Err(error) => bail!("It cannot be written: {}.", said(&error)),
         }
     }
     Ok(())
 }
 
-async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Result<()> {
+/// The migrations that are recorded in a file of SQLite, read without touching it.
+async fn present(connection: &mut SqliteConnection) -> anyhow::Result<Vec<AppliedMigration>> {
+    let has_records = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = $1").bind(RECORDS);
+    match has_records.fetch_optional(&mut *connection).await? {
+        Some(_) => Ok(connection.list_applied_migrations(RECORDS).await?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Brings the schema up to date, whole or not at all; the seeds that are recorded then.
+async fn bring<C: Seedable>(connection: &mut C) -> anyhow::Result<Vec<Record>> {
     let mut transaction = connection.begin_alone().await.map_err(|error| {
         // PostgreSQL supports no transaction that writes then.
         let is_standby = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "0A000");
@@ -124,9 +148,13 @@ async fn migrate<C: Seedable>(mut connection: C, seeds: &[Seed]) -> anyhow::Resu
     bring_schema::<C>(&mut transaction).await?;
     let recorded = C::recorded(&mut transaction).await?;
     transaction.commit().await?;
+    Ok(recorded)
+}
 
+/// Applies the seeds that are not recorded yet, each whole or not at all.
+async fn apply<C: Seedable>(mut connection: C, seeds: &[Seed], recorded: &[Record]) -> anyhow::Result<()> {
     for seed in seeds {
-        seed.check_record(&recorded)?;
+        seed.check_record(recorded)?;
     }
     for seed in seeds {
         let mut transaction = connection.begin_alone().await?;

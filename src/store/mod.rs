@@ -16,15 +16,18 @@ mod upsert;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::fs;
 use std::future::Future;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -65,7 +68,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Self::Unavailable(said(&error)),
             sqlx::Error::Database(database) => match database.code() {
                 Some(code) if is_interrupt(&code) => Self::Interrupted(said(&error)),
-                Some(code) if is_passing(&code) => Self::Unavailable(said(&error)),
+                Some(code) if is_passing(&code) || is_of_the_file(&code) => Self::Unavailable(said(&error)),
                 _ => Self::Internal(error),
             },
             _ => Self::Internal(error),
@@ -79,14 +82,31 @@ fn is_interrupt(code: &str) -> bool {
 }
 
 /// PostgreSQL: lost connections (08), conflicts such as with the recovery of a standby (40), out
-/// of resources (53), operator intervention such as a shutdown (57). SQLite: busy (5) or locked (6),
-/// interrupted (9), their extended codes keeping these in the lowest byte.
+/// of resources (53), operator intervention such as a shutdown (57). SQLite: interrupted (9) or locked,
+/// its extended codes keeping the plain ones in the lowest byte.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
         return ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
     }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9))
+    code.parse::<u32>().is_ok_and(|code| code & 0xff == 9) || is_locked(code)
 }
+
+/// Another process has locked SQLite's file, or has so often that its turn never came (15).
+fn is_locked(code: &str) -> bool {
+    code.len() != 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 15))
+}
+
+/// What SQLite says where something is the matter with its file: it may not be written (8), cannot be
+/// read (10), is broken (11), has no room (13), cannot be opened (14), is no database (26). Somebody has
+/// to mend it, and then queries are answered again.
+fn is_of_the_file(code: &str) -> bool {
+    code.len() != 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 8 | 10 | 11 | 13 | 14 | 26))
+}
+
+/// What the database did to long work, in a sentence.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Failed(String);
 
 /// A page of a list, as the API sends it.
 #[derive(Debug)]
@@ -206,11 +226,10 @@ impl Target {
                          {ACCEPTED}."
                     );
                 }
-                // A power cut may lose the last transactions but never breaks the file (NORMAL).
+                // Nothing here makes SQLite look into the file, which another process may have locked.
                 Ok(Self::Sqlite(
                     options
                         .create_if_missing(false)
-                        .synchronous(SqliteSynchronous::Normal)
                         .busy_timeout(Duration::from_secs(5))
                         .foreign_keys(true)
                         .pragma("mmap_size", MAPPED)
@@ -248,11 +267,25 @@ impl Target {
                 if !create && !path.exists() {
                     bail!("The SQLite database {} is not there; `glimpse migrate` makes it.", path.display());
                 }
-                let opened = SqliteConnection::connect_with(&options.clone().create_if_missing(create)).await;
-                let opened = opened.map_err(|error| {
-                    anyhow!("The SQLite database {} cannot be opened: {}.", path.display(), said(&error))
-                });
-                opened?.close().await?;
+                let options = options.clone().create_if_missing(create).busy_timeout(Duration::from_secs(1));
+                loop {
+                    let error = match lengths(&options).await {
+                        Ok((length, whole)) => {
+                            let path = path.display();
+                            ensure!(
+                                length >= whole,
+                                "The SQLite database {path} is cut off: it has {length} bytes, and should have {whole}."
+                            );
+                            return Ok(());
+                        }
+                        Err(error) => error,
+                    };
+                    let reason = said(&error);
+                    if !error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| is_locked(&code)) {
+                        bail!("The SQLite database {} cannot be opened: {reason}.", path.display());
+                    }
+                    tracing::warn!(path = %path.display(), %reason, "waiting for another process that has locked SQLite's file");
+                }
             }
             Self::Postgres(options) => {
                 let deadline = Instant::now() + connect;
@@ -282,13 +315,54 @@ impl Target {
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Has SQLite's file open until it is released. `glimpse generate` turns the write-ahead log off
+    /// where nobody has, and whoever comes later waits until it is done.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub async fn hold(&self) -> anyhow::Result<Hold> {
+        let Self::Sqlite(options) = self else { return Ok(Hold(None)) };
+        let held = async {
+            let mut connection = SqliteConnection::connect_with(&patient(options)).await?;
+            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
+            // It has the file open only once it has read.
+            sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut connection).await?;
+            Ok::<_, sqlx::Error>((connection, mode))
+        };
+        let (connection, mode) = self.naming(held.await.map_err(|error| anyhow!("{}.", said(&error))))?;
+        if mode != "wal" {
+            tracing::warn!(
+                path = %options.get_filename().display(),
+                "whoever writes to SQLite's file holds up all queries; `glimpse migrate` turns its write-ahead log on"
+            );
+        }
+        Ok(Hold(Some(connection)))
+    }
+
+    /// Names the file in what has gone wrong with it; PostgreSQL tells by itself what it is.
+    fn naming<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+        match self {
+            Self::Sqlite(options) => outcome
+                .with_context(|| format!("The SQLite database {} cannot be used", options.get_filename().display())),
+            Self::Postgres(_) => outcome,
+        }
+    }
+
+    /// The same where it is the database that has failed, and not what it was given.
+    fn naming_failed<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+        if outcome.as_ref().is_err_and(anyhow::Error::is::<Failed>) { self.naming(outcome) } else { outcome }
     }
 
     /// Opens the pool of connections that queries run on.
     pub fn open(self, patience: Patience) -> Store {
+        let mut file = None;
         let pool = match self {
             Self::Sqlite(options) => {
+                file = Some(options.get_filename().to_owned());
+                // A lock delays a query, which may take this long in any case.
+                let options = options.busy_timeout(patience.query);
                 let connections = patience.connections.unwrap_or_else(|| {
                     let cores = std::thread::available_parallelism().map_or(2, usize::from);
                     u32::try_from(cores * 2).unwrap_or(8).clamp(4, 16)
@@ -317,7 +391,7 @@ impl Target {
                 Connections::Postgres(Pool::new(options, connections, patience.acquire, begin))
             }
         };
-        Store { pool, patience, measures: Measures::new(), closing: watch::Sender::new(false) }
+        Store { pool, file, patience, measures: Measures::new(), closing: watch::Sender::new(false) }
     }
 }
 
@@ -330,6 +404,44 @@ async fn encoding(options: &PgConnectOptions) -> sqlx::Result<String> {
     let row = sqlx::raw_sql("SHOW server_encoding").fetch_one(&mut connection).await?;
     connection.close().await?;
     row.try_get(0)
+}
+
+/// SQLite's file, held open.
+pub struct Hold(Option<SqliteConnection>);
+
+impl Hold {
+    /// Lets go of it.
+    pub async fn release(self) {
+        if let Some(connection) = self.0 {
+            // It is gone in any case.
+            let _ = connection.close().await;
+        }
+    }
+}
+
+/// Reads a file of SQLite: how many bytes it has, and how many it says that it has. SQLite itself
+/// notices only where whole pages are missing.
+async fn lengths(options: &SqliteConnectOptions) -> sqlx::Result<(u64, u64)> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
+    let mut reading = connection.begin().await?;
+    sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut *reading).await?;
+    let whole = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+    let whole: i64 = whole.fetch_one(&mut *reading).await?;
+    let path = options.get_filename();
+    let length = fs::metadata(path)?.len();
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // What is in the write-ahead log need not be in the file yet.
+    let is_behind = fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    reading.commit().await?;
+    connection.close().await?;
+    let whole = if is_behind { length } else { u64::try_from(whole).unwrap_or(length) };
+    Ok((length, whole))
+}
+
+/// For what waits for another process as long as it takes.
+fn patient(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options.clone().busy_timeout(Duration::from_hours(1))
 }
 
 /// How the page of a query is found.
@@ -360,7 +472,7 @@ macro_rules! with_connection {
                     let started = Instant::now();
                     let taken = $pool.acquire().await;
                     $store.measures.waited(started);
-                    let mut taken = taken?;
+                    let mut taken = taken.map_err(|error| $store.naming(error))?;
                     let mut $time = $store.measures.query();
                     let query = async {
                         let mut running = taken.begin($store.patience.query).await?;
@@ -370,7 +482,7 @@ macro_rules! with_connection {
                         taken.ended(is_sound);
                         outcome
                     };
-                    within($store.patience.query, query).await
+                    within($store.patience.query, query).await.map_err(|error| $store.naming(error))
                 };
                 $store.unless_closing(work).await
             }};
@@ -385,6 +497,8 @@ macro_rules! with_connection {
 /// The catalog, ready to be asked.
 pub struct Store {
     pool: Connections,
+    /// SQLite's.
+    file: Option<PathBuf>,
     patience: Patience,
     measures: Measures,
     closing: watch::Sender<bool>,
@@ -474,23 +588,6 @@ impl Store {
         })
     }
 
-    /// Has SQLite's file open from now on, before the first request. `glimpse generate` turns the
-    /// write-ahead log off where nobody has, and whoever comes later waits until it is done.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub async fn hold(&self) -> Result<(), StoreError> {
-        let Connections::Sqlite(pool) = &self.pool else { return Ok(()) };
-        let mut taken = pool.acquire().await?;
-        // It has the file open only once it has read.
-        let mut running = taken.begin(self.patience.query).await?;
-        let read = sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut *running).await;
-        let outcome = read.map(drop).map_err(StoreError::from);
-        let is_sound = running.end(&outcome).await;
-        taken.ended(is_sound);
-        outcome
-    }
-
     /// How the page of a query is found: what the choice of its plan rests on, and every statement
     /// with its cost.
     ///
@@ -525,6 +622,16 @@ impl Store {
         match &self.pool {
             Connections::Sqlite(pool) => pool.close().await,
             Connections::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Names SQLite's file in why it does not answer.
+    fn naming(&self, error: StoreError) -> StoreError {
+        match (error, &self.file) {
+            (StoreError::Unavailable(reason), Some(file)) => {
+                StoreError::Unavailable(format!("{}: {reason}", file.display()))
+            }
+            (error, _) => error,
         }
     }
 
@@ -566,7 +673,17 @@ fn said(error: &sqlx::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_passing;
+    use super::{is_of_the_file, is_passing};
+
+    #[test]
+    fn what_is_the_matter_with_a_file_is_told_by_its_code() {
+        for code in ["8", "1032", "10", "778", "11", "13", "14", "1038", "26"] {
+            assert!(is_of_the_file(code), "{code}");
+        }
+        for code in ["1", "5", "9", "19", "20", "42P01", "00010", "00026"] {
+            assert!(!is_of_the_file(code), "{code}");
+        }
+    }
 
     #[test]
     fn what_may_pass_is_told_by_its_code() {

@@ -116,7 +116,7 @@ impl Target {
                     leave_write_ahead(connection).await;
                     upsert(connection, rules, next, report, stop).await
                 };
-                on_a_connection(options, upsert, is_stopped).await
+                self.naming_failed(on_a_connection(options, upsert, is_stopped).await)
             }
             Self::Postgres(options) => {
                 let upsert = async |connection: &mut PgConnection| upsert(connection, rules, next, report, stop).await;

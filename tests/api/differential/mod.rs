@@ -20,7 +20,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::model::{Asked, Model, Role, Who};
-use crate::support::{Database, Engine, Image, Start, on_both_engines, run};
+use crate::support::{Database, Engine, Image, Start, on_both_engines, run, set_or};
 
 /// Lists of each catalog.
 const OF_A_CATALOG: u64 = 250;
@@ -51,10 +51,6 @@ const FIELDS: [&str; 18] = [
 ];
 
 const BRIEF_FIELDS: [&str; 6] = ["name", "container_format", "disk_format", "checksum", "id", "size"];
-
-fn set_or(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
-}
 
 fn random_lists_are_what_the_model_says(engine: Engine) {
     let (lists, seed) = (set_or("DIFFERENTIAL_LISTS", 10_000), set_or("DIFFERENTIAL_SEED", 1));

@@ -218,6 +218,11 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
+/// A number that a variable sets, such as how many times a test in its long form does something.
+pub fn set_or(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |value| value.parse().expect("a number"))
+}
+
 /// Runs what is asynchronous to its end.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
     runtime().block_on(work)
