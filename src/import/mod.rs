@@ -3,9 +3,9 @@
 //! Records of every form become a [`Draft`](crate::image::Draft), typed and checked, before the
 //! database is asked; the store makes images of them.
 
-mod form;
+pub mod form;
 mod openstack;
-mod records;
+pub mod records;
 mod v2;
 
 use std::borrow::Cow;

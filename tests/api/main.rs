@@ -8,12 +8,14 @@
 mod matrix;
 mod support;
 
+mod any_input;
 mod around;
 mod callers;
 mod catalog;
 mod clients;
 mod conformance;
 mod console;
+mod corpus;
 mod dependencies;
 mod differential;
 mod docs;

@@ -14,7 +14,7 @@ use glimpse::query::PARAMETERS;
 use serde_json::{Value, json};
 
 use crate::clients::said;
-use crate::support::{Answer, Browser, Engine, Glimpse, Start, get, on_both_engines};
+use crate::support::{Answer, Browser, Engine, Glimpse, Start, get, on_both_engines, set_or};
 
 const DEMO: &str = include_str!("../../migrations/seeds/0001_demo.sql");
 
@@ -380,7 +380,8 @@ fn a_validator_accepts_the_document() {
 }
 
 /// Schemathesis makes requests of the document, right and wrong ones, and compares the answers with
-/// it; the same seed makes the same requests.
+/// it; the same seed makes the same requests. `SCHEMATHESIS_EXAMPLES` asks for more of them,
+/// `SCHEMATHESIS_SEED` for others.
 fn schemathesis_finds_nothing_to_complain_of(engine: Engine) {
     let tokens = json!({ "t": { "user": "u", "project": "23f4cb75768d4febb39542ef6fe169f3", "roles": ["admin"] } });
     let server = Start::new(engine).seed("0001_demo.sql", DEMO).tokens(&tokens).serve();
@@ -391,7 +392,9 @@ fn schemathesis_finds_nothing_to_complain_of(engine: Engine) {
         .arg("run")
         .arg(format!("http://{}/openapi.json", server.address))
         .args(["--header", "X-Auth-Token: t", "--phases", "examples,coverage,fuzzing"])
-        .args(["--seed", "1", "--max-examples", "10", "--no-color"])
+        .arg(format!("--seed={}", set_or("SCHEMATHESIS_SEED", 1)))
+        .arg(format!("--max-examples={}", set_or("SCHEMATHESIS_EXAMPLES", 10)))
+        .arg("--no-color")
         .output();
     let said = said(&output.expect("Schemathesis can be run"));
     let paths = object(&document(&server)["paths"]).count();
