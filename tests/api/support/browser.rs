@@ -24,27 +24,47 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Browser {
     client: Client,
     runtime: Runtime,
-    driver: Child,
-    /// ChromeDriver ends where nobody reads what it says.
-    _said: BufReader<ChildStdout>,
+    /// After the client, which asks it for its end.
+    _driver: Driver,
+}
+
+/// ChromeDriver, which ends with whatever holds it.
+struct Driver {
+    process: Child,
+    /// It ends by itself where nobody reads what it says.
+    said: BufReader<ChildStdout>,
     _home: TempDir,
 }
 
-impl Browser {
-    pub fn start() -> Self {
+impl Driver {
+    fn start() -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").env("HOME", home.path()).env("TMPDIR", home.path()).env("LC_ALL", "C.UTF-8");
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut driver = started.expect("chromedriver can be started; tests/run brings it");
-        let mut said = BufReader::new(driver.stdout.take().expect("standard output is piped"));
-        let port = port(&mut said);
+        let mut process = started.expect("chromedriver can be started; tests/run brings it");
+        let said = BufReader::new(process.stdout.take().expect("standard output is piped"));
+        Self { process, said, _home: home }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Browser {
+    pub fn start() -> Self {
+        let mut driver = Driver::start();
+        let port = port(&mut driver.said);
         let runtime = super::runtime();
         let client = runtime.block_on(async {
             let mut builder = ClientBuilder::new(HttpConnector::new());
             builder.capabilities(capabilities()).connect(&format!("http://127.0.0.1:{port}")).await
         });
-        Self { client: client.expect("Chromium can be started"), runtime, driver, _said: said, _home: home }
+        Self { client: client.expect("Chromium can be started"), runtime, _driver: driver }
     }
 
     fn run<T>(&self, work: impl Future<Output = Result<T, CmdError>>) -> T {
@@ -240,8 +260,6 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // ChromeDriver ends Chromium with the session; either may have failed already.
         let _ = self.runtime.block_on(self.client.clone().close());
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 
