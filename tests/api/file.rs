@@ -146,12 +146,12 @@ fn the_file_stays_open_when_queries_fail() {
     for _ in 0..20 {
         failed += u32::from(server.get("/v1.1/images/detail?limit=1000&sort_key=updated_at").status == 503);
     }
-    let (before, url) = (server.get("/ready").status, server.database().url.clone());
+    let url = server.database().url.clone();
     let mode = run(async {
         let mut connection = SqliteConnection::connect(&url).await?;
         sqlx::query_scalar::<_, String>("PRAGMA journal_mode = DELETE").fetch_one(&mut connection).await
     });
-    assert!(failed > 0 && before == 200, "{failed}");
+    assert!(failed > 0, "no query has failed");
     assert!(mode.is_err(), "nobody has the file open, and the log is off: {mode:?}");
 }
 
