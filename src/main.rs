@@ -31,7 +31,7 @@ fn run() -> anyhow::Result<ExitCode> {
     actix_web::rt::System::new().block_on(async {
         match command {
             Command::Serve => server::serve(&settings).await?,
-            Command::Migrate => server::migrate(&settings).await?,
+            Command::Migrate => return server::migrate(&settings).await,
             Command::Explain(asked) => explain::explain(&asked, &settings).await?,
             Command::Health(asked) => health::health(&asked, &settings).await?,
             Command::Completions(asked) => shell::completions(asked)?,

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use actix_server::{Server, ServerHandle};
@@ -11,21 +12,29 @@ use actix_web::{App, web};
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::Settings;
 use crate::faults::Faults;
 use crate::http::{self, Drain, Metrics, Service};
+use crate::stop::signalled;
 use crate::store::Target;
 
-/// Brings the schema up to date and applies the seeds.
+/// Brings the schema up to date and applies the seeds. The status is that of a signal where one has
+/// stopped it.
 ///
 /// # Errors
 /// A wrong setting, a database out of reach, and every seed that is refused.
-pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+pub async fn migrate(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let signal = signalled()?;
     let target = settings.target()?;
-    prepare(&target, settings, settings.seeds_dir()).await
+    tokio::select! {
+        done = prepare(&target, settings, settings.seeds_dir()) => done.map(|()| ExitCode::SUCCESS),
+        signal = signal => {
+            let _ = writeln!(io::stderr(), "glimpse: Stopped; what was whole before stays.");
+            Ok(signal.into())
+        }
+    }
 }
 
 async fn prepare(target: &Target, settings: &Settings, seeds: Option<&Path>) -> anyhow::Result<()> {
@@ -33,11 +42,12 @@ async fn prepare(target: &Target, settings: &Settings, seeds: Option<&Path>) -> 
     target.migrate(seeds).await
 }
 
-/// Serves until SIGTERM or SIGINT, then finishes the requests in flight.
+/// Serves until SIGTERM, SIGINT or SIGHUP, then finishes the requests in flight.
 ///
 /// # Errors
 /// A wrong setting, a database that cannot be used, and an address that cannot be had.
 pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let mut signal = Box::pin(signalled()?);
     let target = settings.target()?;
     let store = target.clone().open(settings.patience());
     let mut service = Service {
@@ -50,13 +60,22 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         drain: Drain::default(),
         store,
     };
-    if settings.migrate {
-        prepare(&target, settings, settings.seeds_dir()).await?;
-    } else {
-        target.reach(false, settings.connect_timeout).await?;
-        target.check_schema().await?;
-    }
-    let held = target.hold().await?;
+    let ready = async {
+        if settings.migrate {
+            prepare(&target, settings, settings.seeds_dir()).await?;
+        } else {
+            target.reach(false, settings.connect_timeout).await?;
+            target.check_schema().await?;
+        }
+        target.hold().await
+    };
+    let held = tokio::select! {
+        held = ready => held?,
+        signal = &mut signal => {
+            tracing::info!("{}: ended before it served", signal.name);
+            return Ok(());
+        }
+    };
 
     for rule in service.faults.iter().flat_map(Faults::rules) {
         tracing::warn!("requests will fail on purpose (FAULTS_FILE), by {rule}");
@@ -88,16 +107,13 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let server = server.listen("api", listener, move || http::serve(app(), patience, stopping.clone()))?;
     let server = server.run();
     let handle = server.handle();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (stopping, longest) = (service.clone(), settings.shutdown_timeout);
     // What the process itself needs to end.
     let spare = longest / 16;
     let (late, is_late) = oneshot::channel();
     actix_web::rt::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: finishing the requests in flight"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: finishing the requests in flight"),
-        }
+        let signal = signal.await;
+        tracing::info!("{}: finishing the requests in flight", signal.name);
         tell_systemd(NotifyState::Stopping);
         let began = Instant::now();
         // The library drops what it has accepted and not read yet, and the kernel what it has not accepted.

@@ -2,7 +2,9 @@
 
 mod catalog;
 
+use std::cell::Cell;
 use std::io::{Write as _, stderr, stdout};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -27,12 +29,21 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
         _ => Present::Refused,
     };
     let target = settings.target()?;
-    target.reach(true, settings.connect_timeout).await?;
-    target.migrate(None).await?;
-
     let signal = signalled()?;
-    let mut status = None;
-    let stop = async { status = Some(signal.await) };
+    let status = Cell::new(None);
+    let mut stop = pin!(async { status.set(Some(signal.await)) });
+    let stopped = || {
+        let _ = writeln!(stderr(), "glimpse: Stopped; the catalog is unchanged.");
+        Ok(status.get().map_or(ExitCode::FAILURE, ExitCode::from))
+    };
+    let ready = async {
+        target.reach(true, settings.connect_timeout).await?;
+        target.migrate(None).await
+    };
+    tokio::select! {
+        ready = ready => ready?,
+        () = &mut stop => return stopped(),
+    }
     let mut progress = Progress::new(Ahead::Rows(count));
     let catalog = Catalog::new(seed, count, until);
     let filled = target.fill(present, count, catalog.images(), |step| progress.tell(step), stop).await;
@@ -43,10 +54,7 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
             let _ = writeln!(stdout(), "{count} images of seed {seed} stored");
             Ok(ExitCode::SUCCESS)
         }
-        Filled::Stopped => {
-            let _ = writeln!(stderr(), "glimpse: Stopped; the catalog is unchanged.");
-            Ok(status.map_or(ExitCode::FAILURE, ExitCode::from))
-        }
+        Filled::Stopped => stopped(),
         Filled::Occupied(there) => {
             bail!("The database holds images already ({there}); --append keeps them, --replace deletes them first.")
         }

@@ -52,12 +52,13 @@ pub async fn import(asked: &Import, settings: &Settings) -> anyhow::Result<ExitC
         first = parts.recv() => first.transpose()?,
         () = &mut stop => return stopped(),
     };
-    if asked.dry_run {
-        target.reach(false, settings.connect_timeout).await?;
-        target.check_schema().await?;
-    } else {
-        target.reach(true, settings.connect_timeout).await?;
-        target.migrate(None).await?;
+    let ready = async {
+        target.reach(!asked.dry_run, settings.connect_timeout).await?;
+        if asked.dry_run { target.check_schema().await } else { target.migrate(None).await }
+    };
+    tokio::select! {
+        ready = ready => ready?,
+        () = &mut stop => return stopped(),
     }
 
     let rules = Rules {

@@ -1,13 +1,21 @@
 //! The end of a server that has clients. tests/restart/restart does it under load, and behind nginx.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::process::{Child, ChildStderr, Command};
 
 use crate::support::{Answer, Engine, Image, Start, get, image, on_both_engines};
 
 /// They are in the queue of the kernel, and some are accepted before the signal is seen, some after.
 fn connections_that_are_there_at_the_signal_are_served(engine: Engine) {
+    for signal in ["TERM", "INT", "HUP"] {
+        serves_all_at(engine, signal);
+    }
+}
+on_both_engines!(connections_that_are_there_at_the_signal_are_served);
+
+fn serves_all_at(engine: Engine, signal: &str) {
     // On a busy machine they take their time.
     let start = Start::new(engine).set("ACQUIRE_TIMEOUT", "1m").set("SHUTDOWN_TIMEOUT", "1m");
     let mut server = start.seed("0001_images.sql", image(1).insert()).serve();
@@ -25,14 +33,65 @@ fn connections_that_are_there_at_the_signal_are_served(engine: Engine) {
         })
         .collect();
     kept.write_all(request.as_bytes()).expect("the request can be sent");
-    server.signal("TERM");
+    server.signal(signal);
     server.signal("CONT");
     for stream in waiting.into_iter().chain([kept]) {
         assert_eq!(Answer::read(stream, "GET").images().len(), 1);
     }
     assert!(server.wait().success());
 }
-on_both_engines!(connections_that_are_there_at_the_signal_are_served);
+
+/// Starts a command for a database that is not there; returns once it says so.
+fn waiting(start: &Start) -> (Child, BufReader<ChildStderr>) {
+    let mut process = start.spawn();
+    let mut said = BufReader::new(process.stderr.take().expect("it is piped"));
+    wait_on(&mut said);
+    (process, said)
+}
+
+fn wait_on(said: &mut BufReader<ChildStderr>) {
+    let mut line = String::new();
+    while !line.contains("waiting for PostgreSQL") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).expect("it can be read"), 0, "it does not wait");
+    }
+}
+
+fn kill(process: &Child, signal: &str) {
+    let command = format!("kill -{signal} {}", process.id());
+    assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
+}
+
+/// One that asks for a database which never comes.
+fn vain(command: &str) -> Start {
+    let words = command.split(' ').fold(Start::new(Engine::Sqlite), Start::argument);
+    words.set("DATABASE_URL", "postgres://glimpse@127.0.0.1:9/glimpse").set("CONNECT_TIMEOUT", "1m")
+}
+
+/// The first process of a container gets only those signals that it hears, so that the end must be
+/// its own.
+#[test]
+fn a_signal_ends_what_waits_for_its_database() {
+    for (command, status) in [("serve", 0), ("migrate", 143), ("generate --count 1", 143), ("import images.json", 143)]
+    {
+        let start = vain(command);
+        std::fs::write(start.database.folder.path().join("images.json"), "[]").expect("a file can be written");
+        let (mut process, _said) = waiting(&start);
+        kill(&process, "TERM");
+        assert_eq!(process.wait().expect("it ends").code(), Some(status), "{command}");
+    }
+}
+
+#[test]
+fn what_is_started_by_nohup_goes_on_when_its_terminal_closes() {
+    let start = vain("serve").after("trap '' HUP");
+    let (mut process, mut said) = waiting(&start);
+    kill(&process, "HUP");
+    wait_on(&mut said);
+    wait_on(&mut said);
+    kill(&process, "INT");
+    assert!(process.wait().expect("it ends").success());
+}
 
 #[test]
 fn clients_that_hold_a_connection_do_not_keep_the_server_from_its_end() {

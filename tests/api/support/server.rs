@@ -19,6 +19,7 @@ pub struct Start {
     pub database: Database,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    before: Option<String>,
 }
 
 impl Start {
@@ -28,7 +29,7 @@ impl Start {
     }
 
     pub fn on(database: Database) -> Self {
-        Self { database, variables: Vec::new(), arguments: Vec::new() }
+        Self { database, variables: Vec::new(), arguments: Vec::new(), before: None }
     }
 
     pub fn set(mut self, variable: &str, value: impl Into<String>) -> Self {
@@ -38,6 +39,12 @@ impl Start {
 
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Lets a shell run commands in the process first, such as those that set its limits.
+    pub fn after(mut self, commands: &str) -> Self {
+        self.before = Some(commands.to_owned());
         self
     }
 
@@ -62,7 +69,15 @@ impl Start {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_glimpse"));
+        let program = env!("CARGO_BIN_EXE_glimpse");
+        let mut command = match &self.before {
+            Some(commands) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("{commands}; exec \"$0\" \"$@\""), program]);
+                shell
+            }
+            None => Command::new(program),
+        };
         command
             .env_clear()
             .current_dir(self.database.folder.path())
@@ -255,8 +270,7 @@ impl Glimpse {
     pub fn stop(mut self) -> Start {
         self.signal("TERM");
         self.wait();
-        let empty = Start { database: Database::new(Engine::Sqlite), variables: Vec::new(), arguments: Vec::new() };
-        std::mem::replace(&mut self.start, empty)
+        std::mem::replace(&mut self.start, Start::new(Engine::Sqlite))
     }
 }
 
