@@ -30,6 +30,7 @@ pub mod duration;
 pub mod explain;
 pub mod export;
 pub mod faults;
+pub mod files;
 pub mod generate;
 pub mod health;
 pub mod http;

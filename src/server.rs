@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_server::{Server, ServerHandle};
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Settings;
 use crate::faults::Faults;
+use crate::files::allow_many;
 use crate::http::{self, Drain, Metrics, Service};
 use crate::stop::signalled;
 use crate::store::Target;
@@ -102,7 +104,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
                 http::configure_api(config, &shared, routes);
             })
     };
-    let server = Server::build().disable_signals().shutdown_timeout(settings.shutdown_timeout.as_secs() + 1);
+    let (workers, clients) = clients(service.store.files());
+    let server = Server::build().workers(workers).max_concurrent_connections(clients);
+    let server = server.disable_signals().shutdown_timeout(settings.shutdown_timeout.as_secs() + 1);
     let (stopping, patience) = (server.graceful_shutdown_signal(), settings.client_timeout);
     let server = server.listen("api", listener, move || http::serve(app(), patience, stopping.clone()))?;
     let server = server.run();
@@ -161,13 +165,37 @@ fn serve_metrics(
     };
     let listener = listen(address).with_context(|| format!("The address {address} (METRICS_LISTEN) cannot be had"))?;
     tracing::info!("serving the metrics on http://{}/metrics", listener.local_addr()?);
-    let server = Server::build().workers(1).disable_signals();
+    let server = Server::build().workers(1).max_concurrent_connections(READERS).disable_signals();
     let (stopping, patience) = (server.graceful_shutdown_signal(), settings.client_timeout);
     let server = server.listen("metrics", listener, move || http::serve(app(), patience, stopping.clone()))?;
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     Ok(handle)
+}
+
+/// The most connections to metrics that are served apart.
+const READERS: usize = 64;
+
+/// The files that a process has open beside its clients' connections and its database's.
+const OTHER_FILES: usize = READERS + 64;
+
+/// How many clients are worth their work, for each worker.
+const CLIENTS: usize = 25_600;
+
+/// The number of workers, and of the clients that each of them serves at once: no more than there
+/// are files for, so that there are always some for the database. The others wait to be let in.
+fn clients(of_database: usize) -> (usize, usize) {
+    let workers = thread::available_parallelism().map_or(2, usize::from);
+    let Some(files) = allow_many() else { return (workers, CLIENTS) };
+    let clients = (files.saturating_sub(of_database + OTHER_FILES) / workers).clamp(1, CLIENTS);
+    if clients * workers < 1000 {
+        tracing::warn!(
+            "no more than {} clients are served at once, because {files} files may be open (ulimit -n)",
+            clients * workers
+        );
+    }
+    (workers, clients)
 }
 
 /// The longest that requests are taken after the signal to end.

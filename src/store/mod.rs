@@ -612,6 +612,15 @@ impl Store {
         }
     }
 
+    /// How many files its connections have open when all of them are.
+    pub fn files(&self) -> usize {
+        match &self.pool {
+            // The catalog, its log, and what is sorted.
+            Connections::Sqlite(pool) => 4 * pool.size(),
+            Connections::Postgres(pool) => pool.size(),
+        }
+    }
+
     /// Ends all work that still runs, each with [`StoreError::Unavailable`].
     pub fn give_up(&self) {
         self.closing.send_replace(true);

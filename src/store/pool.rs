@@ -323,6 +323,11 @@ impl<C: Kept + 'static> Pool<C> {
         move || connections.status()
     }
 
+    /// How many connections there may be.
+    pub fn size(&self) -> usize {
+        self.connections.status().max_size
+    }
+
     /// Takes a connection.
     ///
     /// # Errors

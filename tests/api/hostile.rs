@@ -419,3 +419,33 @@ fn connections_that_are_only_held_keep_nobody_from_service() {
     assert_eq!(server.get("/v1.1/images/detail").images().len(), 1);
     drop((held, half));
 }
+
+/// A client that is served, and keeps its connection.
+fn kept(server: &Glimpse) -> TcpStream {
+    let mut stream = server.connect();
+    stream.write_all(format!("{LINE}Host: x\r\n\r\n").as_bytes()).expect("the request can be sent");
+    assert_ne!(stream.read(&mut [0; 1000]).expect("an answer"), 0, "{}", server.log());
+    stream
+}
+
+/// As shells and container engines give it.
+#[test]
+fn more_clients_are_served_at_once_than_files_may_be_open_at_first() {
+    let server = Start::new(Engine::Sqlite).after("ulimit -Sn 300").serve();
+    let clients: Vec<TcpStream> = (0..400).map(|_| kept(&server)).collect();
+    assert_eq!(server.get("/v1.1/images/detail").status, 200);
+    assert!(!server.log().contains("os error 24"), "{}", server.log());
+    drop(clients);
+}
+
+#[test]
+fn clients_leave_files_for_the_database_where_no_more_may_be_open() {
+    let start = Start::new(Engine::Sqlite).set("DATABASE_CONNECTIONS", "4").set("CLIENT_TIMEOUT", "300ms");
+    let server = start.after("ulimit -n 300").serve();
+    assert!(server.log().contains("300 files may be open"), "{}", server.log());
+    let silent: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
+    // It is let in once those before it have been cut off.
+    assert_eq!(server.get("/v1.1/images/detail").status, 200);
+    assert!(!server.log().contains("os error 24"), "{}", server.log());
+    drop(silent);
+}
