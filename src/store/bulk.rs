@@ -494,8 +494,7 @@ impl Bulk for PgConnection {
     const REBUILDS_UNSEEN: bool = false;
 
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
-        let settings = "SET LOCAL statement_timeout = 0; SET LOCAL maintenance_work_mem = '256MB'; \
-            SET LOCAL work_mem = '256MB'";
+        let settings = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '256MB'";
         sqlx::raw_sql(settings).execute(&mut **transaction).await?;
         if transaction.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
             // Else it would finish an index before it noticed that nobody waits.

@@ -293,10 +293,17 @@ impl Alone for PgConnection {
     const READING: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL jit = off";
 
     async fn begin_alone(&mut self) -> sqlx::Result<Transaction<'_, Self::Database>> {
-        // Each statement must see what was committed while it waited for the lock.
-        let mut transaction = self.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).persistent(false);
-        lock.execute(&mut *transaction).await?;
+        // Each statement must see what was committed while it waited for the lock. It takes as long as
+        // it takes, whatever time-outs the role has for queries.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0; \
+            SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+        let mut transaction = self.begin_with(begin).await?;
+        let lock = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(ADVISORY_LOCK).persistent(false);
+        if !lock.fetch_one(&mut *transaction).await? {
+            tracing::info!("another process changes the PostgreSQL database; waiting for its end");
+            let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).persistent(false);
+            lock.execute(&mut *transaction).await?;
+        }
         Ok(transaction)
     }
 }

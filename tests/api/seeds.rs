@@ -1,8 +1,9 @@
 //! Seeds: each applied once, whole or not at all, and every bad one refused by name.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::ExitStatus;
 
-use crate::support::{Database, Engine, Start, image, on_both_engines};
+use crate::support::{Answer, Database, Engine, Start, get, image, on_both_engines};
 
 /// A seed of one image.
 fn one(number: u32) -> String {
@@ -213,6 +214,66 @@ fn processes_that_start_together_take_turns(engine: Engine) {
     assert_eq!(start.database.count("seed_migrations"), 20);
 }
 on_both_engines!(processes_that_start_together_take_turns);
+
+fn servers_that_start_together_serve_the_same_seeds(engine: Engine) {
+    let start = (0..5).fold(Start::new(engine), |start, number| start.seed(&format!("{number}_one.sql"), one(number)));
+    let mut servers: Vec<_> = (0..4)
+        .map(|_| {
+            std::process::Command::new(env!("CARGO_BIN_EXE_glimpse"))
+                .arg("serve")
+                .env_clear()
+                .env("DATABASE_URL", &start.database.url)
+                .env("SEEDS_DIR", start.seeds())
+                .env("LISTEN", "127.0.0.1:0")
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::inherit())
+                .spawn()
+                .expect("the program can be started")
+        })
+        .collect();
+    let answers: Vec<Answer> = servers
+        .iter_mut()
+        .map(|server| {
+            let mut line = String::new();
+            let mut output = BufReader::new(server.stdout.take().expect("it is piped"));
+            output.read_line(&mut line).expect("it can be read");
+            let address = line.trim_end().strip_prefix("listening on http://").expect("it serves");
+            get("/v1.1/images/detail").send_to(address)
+        })
+        .collect();
+    for mut server in servers {
+        server.kill().expect("it can be ended");
+        server.wait().expect("it ends");
+    }
+    assert!(answers.iter().all(|answer| answer.images().len() == 5 && answer.body == answers[0].body), "{answers:?}");
+    assert_eq!(start.database.count("seed_migrations"), 5);
+}
+on_both_engines!(servers_that_start_together_serve_the_same_seeds);
+
+/// The time-outs of a role are for its queries.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn what_changes_the_database_waits_and_works_as_long_as_it_takes() {
+    let start = Start::new(Engine::Postgres).seed("1_slow.sql", "SELECT pg_sleep(2)").argument("migrate");
+    let name = start.database.url.rsplit_once('/').expect("the URL names a database").1;
+    start.database.execute(format!(
+        "ALTER DATABASE {name} SET statement_timeout = '1s'; ALTER DATABASE {name} SET lock_timeout = '1ms'"
+    ));
+    let mut lock = start.database.lock_schema();
+    let mut waiting = start.spawn();
+    let mut said = BufReader::new(waiting.stderr.take().expect("it is piped"));
+    let mut line = String::new();
+    while !line.contains("waiting for its end") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).expect("it can be read"), 0, "it does not wait");
+    }
+    lock.wait_for_another();
+    lock.release();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("it can be read");
+    assert!(waiting.wait().expect("it ends").success(), "{rest}");
+    assert_eq!(start.database.count("seed_migrations"), 1);
+}
 
 fn a_newer_schema_is_refused(engine: Engine) {
     let server = Start::new(engine).serve();
