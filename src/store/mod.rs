@@ -238,6 +238,17 @@ impl Target {
                 ))
             }
             "postgres" | "postgresql" => {
+                // A password with an unescaped / ? or # ends too early, and its rest is taken for something
+                // else: a name that must not be shown.
+                let (path, parameters) = url.split_once('?').unwrap_or((url, ""));
+                let after_host = path.splitn(4, '/').nth(3).unwrap_or_default();
+                let is_unknown = |pair: &str| !PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
+                ensure!(
+                    !after_host.contains('@')
+                        && !parameters.split('&').any(|pair| pair.contains('@') && is_unknown(pair)),
+                    "The value of DATABASE_URL, '{scheme}://...', cannot be read: in a user and a password / ? # and @ \
+                     are written as %2F %3F %23 and %40."
+                );
                 // The library ignores what it does not know, and logs it with its value.
                 let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
                 let names = parameters.split('&').map(|pair| pair.split('=').next().unwrap_or_default());

@@ -53,6 +53,11 @@ fn a_wrong_database_is_named_without_its_secrets() {
         ("", "sqlite://"),
         ("u:secret://x@host/db", "sqlite://"),
         ("postgres://user@host/db?passwort=secret", "password"),
+        ("postgres://user:12?secret@host/db", "%3F"),
+        ("postgres://user:12?word=secret@host/db", "%3F"),
+        ("postgres://user:12?secret=word@host/db", "%3F"),
+        ("postgres://user:pass@word/secret@host/db", "%2F"),
+        ("postgres://user:pass@secret/word@host/db", "%2F"),
     ] {
         let message = Start::new(Engine::Sqlite).set("DATABASE_URL", url).refusal();
         assert!(message.contains("DATABASE_URL") && message.contains(accepted), "{url}: {message}");
