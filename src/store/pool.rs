@@ -123,6 +123,8 @@ pub struct Taken<C: Kept> {
     object: Option<Object<Opener<C>>>,
     /// What begins the transaction of the query, and how long a pooler may take for that.
     begin: Option<(Arc<str>, Instant)>,
+    /// With less time than this left, a pooler is not asked.
+    least: Duration,
     returned: Arc<Notify>,
 }
 
@@ -142,7 +144,7 @@ impl<C: Kept> Taken<C> {
         let transaction = self.begin.take();
         self.deadline.set(longest);
         let Some((begin, until)) = transaction else { return Ok(Running::Alone(&mut self.connection)) };
-        if until <= Instant::now() + LEAST {
+        if until <= Instant::now() + self.least {
             // It has not been asked for anything, and is better kept.
             self.state = State::Sound;
             return Err(StoreError::Unavailable("a connection came too late (ACQUIRE_TIMEOUT)".to_owned()));
@@ -221,8 +223,13 @@ impl<C: Kept> Drop for Taken<C> {
     }
 }
 
-/// The least time in which a pooler may be asked to begin a transaction.
+/// The least time in which a pooler may be asked to begin a transaction, unless the wait for a
+/// connection is hardly longer.
 const LEAST: Duration = Duration::from_millis(100);
+
+/// A new connection has at least this long to be opened, though its request waits no longer: else
+/// none would ever be there where a login takes longer than requests wait.
+const OPENING: Duration = Duration::from_secs(4);
 
 /// How long one at a time tries after a connection could not be opened.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -338,7 +345,8 @@ impl<C: Kept + 'static> Pool<C> {
         let reason = match tokio::time::timeout_at(until.into(), self.take(&mut refused)).await {
             Ok(Ok(object)) => {
                 let begin = self.begin.as_ref().map(|begin| (Arc::clone(begin), until));
-                let mut taken = Taken { object: Some(object), begin, returned: Arc::clone(&self.returned) };
+                let least = LEAST.min(self.acquire / 4);
+                let mut taken = Taken { object: Some(object), begin, least, returned: Arc::clone(&self.returned) };
                 taken.state = State::Left;
                 return Ok(taken);
             }
@@ -382,7 +390,7 @@ impl<C: Kept + 'static> Pool<C> {
         if size >= max_size {
             return self.connections.get().await;
         }
-        let (connections, longest) = (self.connections.clone(), 2 * self.acquire);
+        let (connections, longest) = (self.connections.clone(), OPENING.max(2 * self.acquire));
         let opening = tokio::spawn(async move { tokio::time::timeout(longest, connections.get()).await });
         match opening.await {
             Ok(Ok(got)) => got,

@@ -206,3 +206,21 @@ fn started_before(cluster: &Cluster, start: Start, reason: &str) {
     let server = serving.join().expect("it serves");
     assert!(is_ready(&server));
 }
+
+/// Whoever asks has long been told to come again, and then finds a connection.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn logins_that_take_longer_than_requests_wait_are_made_all_the_same() {
+    let database = Database::new(Engine::Postgres);
+    let url = format!("{}?options=-c%20post_auth_delay=1", database.url);
+    let server = Start::on(database).set("DATABASE_URL", url).set("ACQUIRE_TIMEOUT", "200ms").serve();
+    wait("a connection", || is_ready(&server));
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_pooler_is_asked_however_short_requests_wait() {
+    let start = Start::new(Engine::Postgres).set("POOLER", "transaction").set("ACQUIRE_TIMEOUT", "100ms");
+    let server = start.serve();
+    wait("a connection", || is_ready(&server));
+}
