@@ -82,11 +82,12 @@ fn is_interrupt(code: &str) -> bool {
 }
 
 /// PostgreSQL: lost connections (08), conflicts such as with the recovery of a standby (40), out
-/// of resources (53), operator intervention such as a shutdown (57). SQLite: interrupted (9) or locked,
+/// of resources (53), operator intervention such as a shutdown (57), files that cannot be read (58) or
+/// are broken (XX001, XX002), which somebody has to mend. SQLite: interrupted (9) or locked,
 /// its extended codes keeping the plain ones in the lowest byte.
 fn is_passing(code: &str) -> bool {
     if code.len() == 5 {
-        return ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
+        return ["08", "40", "53", "57", "58", "XX001", "XX002"].iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|code| code & 0xff == 9) || is_locked(code)
 }
@@ -250,7 +251,6 @@ impl Target {
                      are written as %2F %3F %23 and %40."
                 );
                 // The library ignores what it does not know, and logs it with its value.
-                let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
                 let names = parameters.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
                 if let Some(unknown) = names.into_iter().find(|name| !name.is_empty() && !PARAMETERS.contains(name)) {
                     bail!("DATABASE_URL has the parameter {unknown}; it takes {}.", PARAMETERS.join(", "));
@@ -707,7 +707,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_told_by_its_code() {
-        for code in ["08006", "40001", "53300", "57014", "57P01", "5", "261", "6", "9"] {
+        for code in ["08006", "40001", "53300", "57014", "57P01", "58030", "XX001", "5", "261", "6", "9"] {
             assert!(is_passing(code), "{code}");
         }
         for code in ["42P01", "22021", "XX000", "55000", "1", "11", "26"] {

@@ -207,6 +207,30 @@ fn started_before(cluster: &Cluster, start: Start, reason: &str) {
     assert!(is_ready(&server));
 }
 
+/// As where a disk fails: somebody mends it, and then queries are answered again.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_table_that_cannot_be_read_is_a_503() {
+    let cluster = Cluster::new(20);
+    let server = served(&cluster, None, "4");
+    let whole = server.get(TARGET);
+    let path = server.database().texts("SELECT pg_relation_filepath('images')").remove(0).expect("a path");
+    let file = format!("{}/{path}", cluster.data());
+    let away = format!("{file}.away");
+    let rename = |from: &str, to: &str| {
+        cluster.stop("fast");
+        std::fs::rename(from, to).expect("the file can be renamed");
+        cluster.start();
+        wait("/ready to follow", || is_ready(&server));
+    };
+    rename(&file, &away);
+    wait("the connections of before to be gone", || server.get(TARGET).status == 503 && server.log().contains(&path));
+    server.get(TARGET).refusal(503);
+    rename(&away, &file);
+    wait("the images to be there", || server.get(TARGET).status == 200);
+    assert_eq!(server.get(TARGET).body, whole.body);
+}
+
 /// Whoever asks has long been told to come again, and then finds a connection.
 #[test]
 #[ignore = "needs PostgreSQL: tests/run brings it"]
