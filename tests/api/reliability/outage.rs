@@ -1,5 +1,6 @@
 //! PostgreSQL goes away, under load, and comes back.
 
+use std::io::Write as _;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::{duration, figure, promised, wait};
 use crate::indexes::fill;
-use crate::support::{Clients, Cluster, Database, Engine, Glimpse, Pooler, Start, run};
+use crate::support::{Answer, Clients, Cluster, Database, Engine, Glimpse, Pooler, Start, run};
 
 const TARGET: &str = "/v1.1/images/detail?limit=25";
 
@@ -205,6 +206,50 @@ fn started_before(cluster: &Cluster, start: Start, reason: &str) {
     cluster.start();
     let server = serving.join().expect("it serves");
     assert!(is_ready(&server));
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_database_that_hangs_holds_up_only_what_needs_it() {
+    let cluster = Cluster::new(30);
+    let start = Start::on(Database::of(&cluster)).set("QUERY_TIMEOUT", "1s").set("ACQUIRE_TIMEOUT", "500ms");
+    let mut server = start.serve();
+    server.database().execute(fill(Engine::Postgres));
+    let expected = server.get(TARGET);
+    let clients = Clients::start(&server.address, 64, TARGET, &expected.body);
+    wait("the clients to be served", || clients.counts().0 > 100);
+    cluster.pause();
+    let before = clients.counts().1;
+    wait("the clients to be refused", || clients.counts().1 > before + 200);
+    for (target, status) in [("/healthcheck", 200), ("/metrics", 200), ("/v1.1/images?limit=x", 400), ("/v1.1/x", 404)]
+    {
+        assert_eq!(server.get(target).status, status, "{target}");
+    }
+    assert!(!is_ready(&server));
+    cluster.resume();
+    let back = Instant::now();
+    let ready = wait("/ready to follow", || is_ready(&server));
+    let whole = until_all_is_well(&clients).saturating_duration_since(back);
+    let seen = clients.stop();
+    figure(&format!(
+        "a database that hangs: {} times 200, {} times 503, longest wait {:.2?}; /ready followed its return within {ready:.0?}, \
+         the last 503 came {whole:.0?} after it",
+        seen.of(200),
+        seen.of(503),
+        seen.longest
+    ));
+    seen.expect_only_200_and_503();
+    promised("/ready after the return", 1, ready);
+    promised("full service after the return", 2, whole);
+
+    // Nor does it keep the server from its end.
+    cluster.pause();
+    let mut asking = server.connect();
+    asking.write_all(format!("GET {TARGET} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("it can be sent");
+    server.signal("TERM");
+    Answer::read(asking, "GET").refusal(503);
+    assert!(server.wait().success());
+    cluster.resume();
 }
 
 /// As where a disk fails: somebody mends it, and then queries are answered again.

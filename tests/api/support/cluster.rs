@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 /// Names the folder of initdb and pg_ctl.
 const PROGRAMS: &str = "TEST_POSTGRES_PROGRAMS";
@@ -98,6 +99,26 @@ impl Cluster {
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-m", "fast", "-w", "restart"]);
     }
 
+    /// Holds all its processes up, so that it answers nobody.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        // The first of them makes the others.
+        let script = format!(
+            "first=$(head -n 1 '{}/postmaster.pid') && kill -{name} \"$first\" && kill -{name} $(cat /proc/$first/task/*/children)",
+            self.data()
+        );
+        let status = Self::as_owner("sh").args(["-c", &script]).status().expect("a shell");
+        assert!(status.success() || name == "CONT", "{script}");
+    }
+
     /// The URL of its first database, for a user.
     pub fn url(&self, user: &str) -> String {
         format!("postgres://{user}@127.0.0.1:{}/postgres", self.port)
@@ -122,6 +143,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let programs = std::env::var(PROGRAMS).unwrap_or_default();
         let mut command = Self::as_owner(&format!("{programs}/pg_ctl"));
+        if thread::panicking() {
+            // It may be held up.
+            self.resume();
+        }
         // It may be down.
         let _ = command.args(["-D", &self.data(), "-m", "immediate", "-w", "stop"]).stderr(Stdio::null()).output();
         let _ = fs::remove_dir_all(&self.folder);
