@@ -2,18 +2,20 @@
 //!
 //! The HTTP library limits the time for the head of the first request alone. A client that sends the
 //! next one, or the rest of a body, byte by byte, or that takes nothing of its answer, would keep
-//! its connection for ever.
+//! its connection for ever. And where it is late to look, it ends a connection that is not in use
+//! although the next request is there already, which then is lost.
 
 use std::cell::Cell;
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, ErrorKind::WouldBlock};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol, Request, Response};
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::Error;
@@ -21,6 +23,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::{Sleep, sleep_until};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How long a connection without a request is kept for the next one.
@@ -50,7 +53,7 @@ where
 {
     let app = app.into_factory().map_err(|error| error.into().error_response());
     let http = HttpService::build()
-        .keep_alive(KEPT_ALIVE)
+        .keep_alive(KeepAlive::Os)
         .client_request_timeout(patience + LIBRARY_LATE)
         .client_disconnect_timeout(UNREAD_BODY)
         // Who has closed its side of the connection is taken to be gone, which ends its query.
@@ -74,8 +77,10 @@ where
 pub struct Progress {
     /// Whether an answer is being made, for which the client waits, and not the other way round.
     is_answering: Cell<bool>,
-    /// When the client was last given something, or left to itself.
+    /// When the client was last given something or left to itself, or began its next request.
     since: Cell<Instant>,
+    /// Whether nothing has come since the head of the last request.
+    is_idle: Cell<bool>,
 }
 
 /// A request of which the answer is being made.
@@ -84,6 +89,7 @@ pub struct Answering(Rc<Progress>);
 impl Answering {
     pub fn begin(progress: &Rc<Progress>) -> Self {
         progress.is_answering.set(true);
+        progress.is_idle.set(true);
         Self(Rc::clone(progress))
     }
 }
@@ -96,13 +102,15 @@ impl Drop for Answering {
 }
 
 /// A connection that ends by itself where, while no answer is being made, its client takes nothing
-/// of the last one and sends no whole head of a next request within `patience`. Whatever else the
-/// client sends meanwhile does not count.
+/// of the last one and sends no whole head of a next request within `patience`, or nothing at all
+/// for as long as it is kept alive. Whatever else the client sends meanwhile does not count.
 struct Stream {
     socket: TcpStream,
     progress: Rc<Progress>,
     patience: Duration,
-    /// Rings no later than the end of the patience.
+    /// Whether the client has yet to take what was written before more can be.
+    is_full: bool,
+    /// Rings no later than that.
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -110,15 +118,35 @@ impl Stream {
     fn new(socket: TcpStream, patience: Duration) -> Self {
         // The library answers a late first request by itself, if it is given the time.
         let since = Instant::now() + 2 * LIBRARY_LATE;
-        let progress = Rc::new(Progress { is_answering: Cell::new(false), since: Cell::new(since) });
-        Self { socket, progress, patience, alarm: Box::pin(sleep_until((since + patience).into())) }
+        let progress =
+            Rc::new(Progress { is_answering: Cell::new(false), since: Cell::new(since), is_idle: Cell::new(false) });
+        Self { socket, progress, patience, is_full: false, alarm: Box::pin(sleep_until((since + patience).into())) }
     }
 
-    /// Whether the patience is at its end; else the task is woken in time to ask again.
+    /// How long the client may go on as it does.
+    fn end(&self, now: Instant) -> Instant {
+        if self.progress.is_answering.get() {
+            return now + self.patience;
+        }
+        let is_unused = self.progress.is_idle.get() && !self.is_full;
+        self.progress.since.get() + if is_unused { self.kept_alive() } else { self.patience }
+    }
+
+    fn kept_alive(&self) -> Duration {
+        KEPT_ALIVE.min(self.patience)
+    }
+
+    /// Whether there is something to read, or the end, of which the runtime has yet to hear: a late one
+    /// looks at its clock first.
+    fn has_sent(&self) -> bool {
+        !matches!(SockRef::from(&self.socket).peek(&mut [MaybeUninit::uninit()]), Err(error) if error.kind() == WouldBlock)
+    }
+
+    /// Whether the client has had its time; else the task is woken in time to ask again.
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         while self.alarm.as_mut().poll(context).is_ready() {
             let now = Instant::now();
-            let end = if self.progress.is_answering.get() { now } else { self.progress.since.get() } + self.patience;
+            let end = self.end(now);
             if end <= now {
                 return true;
             }
@@ -129,24 +157,43 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    /// Where the patience is at its end, the client seems to have sent all that it ever will.
+    /// Where the client has had its time, it seems to have sent all that it ever will. The next request
+    /// of one that was idle is taken all the same where it is there already.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_over(context) {
+        let is_over = self.is_over(context);
+        if is_over && !self.progress.is_idle.get() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            if self.progress.is_idle.replace(false) {
+                self.progress.since.set(Instant::now());
+            }
+        } else if is_over && read.is_pending() && !self.has_sent() {
+            return Poll::Ready(Ok(()));
+        }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.is_full = written.is_pending();
         match &written {
-            Poll::Ready(Ok(_)) => self.progress.since.set(Instant::now()),
+            Poll::Ready(Ok(_)) => {
+                let now = Instant::now();
+                self.progress.since.set(now);
+                let end = now + self.kept_alive();
+                self.alarm.as_mut().reset(end.into());
+                // It wakes this task only once it was asked.
+                self.is_over(context);
+            }
             Poll::Pending if self.is_over(context) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             _ => {}
         }

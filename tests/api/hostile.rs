@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -401,6 +402,22 @@ fn a_client_that_waits_for_its_answer_is_not_cut_off() {
     let server = impatient();
     let mut stream = server.connect();
     stream.write_all(b"GET /versions HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
+    assert_eq!(statuses(&read(&mut stream)), [200]);
+}
+
+/// As under overload: by the time the server looks, a connection without a request would have ended.
+#[test]
+fn a_request_that_is_there_is_answered_however_late_the_server_looks() {
+    let server = Start::new(Engine::Sqlite).serve();
+    let mut stream = server.connect();
+    let request = format!("{LINE}Host: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the request can be sent");
+    assert_ne!(stream.read(&mut [0; 1000]).expect("an answer"), 0);
+    server.pause();
+    stream.write_all(request.as_bytes()).expect("the request can be sent");
+    // Longer than a connection is kept for its next request.
+    std::thread::sleep(Duration::from_secs(6));
+    server.signal("CONT");
     assert_eq!(statuses(&read(&mut stream)), [200]);
 }
 
