@@ -2,6 +2,7 @@
 //! or are told so, the path is named, and the file stays as it is.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
@@ -125,34 +126,44 @@ fn a_lock_is_waited_for_at_the_start() {
         let start = Start::on(database).set("MIGRATE", migrate);
         let writer = Writer::begin(&start.database.url, "BEGIN EXCLUSIVE");
         let log = start.database.folder.path().join("log");
+        let is_waiting = move || fs::read_to_string(&log).is_ok_and(|log| log.contains("waiting for another process"));
         thread::scope(|scope| {
+            let (starting, start_ends) = mpsc::channel::<()>();
             scope.spawn(move || {
-                while !fs::read_to_string(&log).is_ok_and(|log| log.contains("waiting for another process")) {
+                while !is_waiting() && start_ends.try_recv() == Err(mpsc::TryRecvError::Empty) {
                     thread::yield_now();
                 }
                 drop(writer);
             });
             let server = start.serve();
+            drop(starting);
+            assert!(server.log().contains("waiting for another process"), "{}", server.log());
             assert_eq!(ask(&server), 200);
         });
     }
 }
 
-/// Connections of the pool come and go, as with each query that takes too long.
-#[test]
-fn the_file_stays_open_when_queries_fail() {
-    let server = Start::on(generated(&["--count", "3000"])).set("QUERY_TIMEOUT", "1ms").serve();
-    let mut failed = 0;
-    for _ in 0..20 {
-        failed += u32::from(server.get("/v1.1/images/detail?limit=1000&sort_key=updated_at").status == 503);
-    }
-    let url = server.database().url.clone();
+/// Turns the write-ahead log off where nobody has the file open.
+fn is_open(url: &str) -> bool {
     let mode = run(async {
-        let mut connection = SqliteConnection::connect(&url).await?;
+        let mut connection = SqliteConnection::connect(url).await?;
         sqlx::query_scalar::<_, String>("PRAGMA journal_mode = DELETE").fetch_one(&mut connection).await
     });
-    assert!(failed > 0, "no query has failed");
-    assert!(mode.is_err(), "nobody has the file open, and the log is off: {mode:?}");
+    mode.is_err()
+}
+
+/// Before the first query, and after one that has failed, neither of which leaves a connection.
+#[test]
+fn the_file_is_open_while_the_server_runs() {
+    let server = Start::on(generated(&["--count", "300"])).serve();
+    assert!(is_open(&server.database().url), "before the first query");
+    let server = server.stop();
+    let server = server.set("DATABASE_CONNECTIONS", "1").serve();
+    let whole = fs::read(path(server.database())).expect("the file can be read");
+    write_in_place(path(server.database()), &broken(&whole));
+    server.get("/v1.1/images/detail").refusal(503);
+    write_in_place(path(server.database()), &whole);
+    assert!(is_open(&server.database().url), "after a query that has failed");
 }
 
 /// What is told where a command or the server meets a file that it cannot use.
@@ -176,7 +187,11 @@ const COMMANDS: [&[&str]; 6] = [
     &["explain", "name=a"],
 ];
 
+/// Runs the program to its end. The server finds its address taken, in case that it finds nothing
+/// else.
 fn program(database: &Database, arguments: &[&str]) -> Output {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("an address");
+    let listen = taken.local_addr().expect("its address").to_string();
     // Root may write to whatever it likes, unless it gives that right up.
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     let mut command = if is_root {
@@ -188,7 +203,7 @@ fn program(database: &Database, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_glimpse"))
     };
     command.args(arguments).current_dir(database.folder.path()).env_clear();
-    command.env("DATABASE_URL", &database.url).env("LISTEN", "127.0.0.1:0").env("RUST_LOG", "warn");
+    command.env("DATABASE_URL", &database.url).env("LISTEN", listen).env("RUST_LOG", "warn");
     command.env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).output().expect("the program can be run")
 }
 
@@ -284,12 +299,13 @@ fn a_full_disk_is_told_and_leaves_the_catalog_as_it_was() {
         for room in [0, 300_000] {
             let blocks = (size + room).div_ceil(1024);
             let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" {command}");
+            let taken = TcpListener::bind("127.0.0.1:0").expect("an address");
             let output = Command::new("bash")
                 .args(["-c", &limited, env!("CARGO_BIN_EXE_glimpse")])
                 .current_dir(database.folder.path())
                 .env("DATABASE_URL", &database.url)
                 .env("SEEDS_DIR", &seeds)
-                .env("LISTEN", "127.0.0.1:0")
+                .env("LISTEN", taken.local_addr().expect("its address").to_string())
                 .env("RUST_LOG", "error")
                 .output()
                 .expect("a shell");
@@ -312,9 +328,7 @@ fn a_file_that_breaks_is_a_503_whose_cause_only_the_log_tells() {
     let whole = fs::read(path(&database)).expect("the file can be read");
     let server = Start::on(database).serve();
     assert_eq!(ask(&server), 200);
-    let broken: Vec<u8> = whole.iter().enumerate().map(|(at, byte)| if at < 4096 { *byte } else { 0xa5 }).collect();
-    // As long as before: whoever cuts a mapped file takes the process down.
-    write_in_place(path(server.database()), &broken);
+    write_in_place(path(server.database()), &broken(&whole));
     let answer = server.get("/v1.1/images/detail?limit=10&sort_key=name");
     let message = answer.refusal(503);
     assert!(!message.contains("catalog") && !message.contains("malformed"), "{message}");
@@ -323,6 +337,11 @@ fn a_file_that_breaks_is_a_503_whose_cause_only_the_log_tells() {
     assert!(log.contains("catalog.db") && log.contains("malformed"), "{log}");
     write_in_place(path(server.database()), &whole);
     assert_eq!(server.get("/v1.1/images/detail?limit=10&sort_key=name").images().len(), 10);
+}
+
+/// As long as before: whoever cuts a mapped file takes the process down.
+fn broken(whole: &[u8]) -> Vec<u8> {
+    whole.iter().enumerate().map(|(at, byte)| if at < 4096 { *byte } else { 0xa5 }).collect()
 }
 
 fn write_in_place(path: &Path, bytes: &[u8]) {
