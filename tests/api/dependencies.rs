@@ -82,3 +82,21 @@ fn every_dependency_is_used() {
         assert_eq!(dependency["source"].as_str().map(|source| source.starts_with("registry+")), Some(true), "{name}");
     }
 }
+
+/// Else the next `tests/fuzz` would choose its own versions.
+#[test]
+fn the_lock_file_of_the_fuzzers_has_every_dependency() {
+    let metadata = metadata();
+    let lock = fs::read_to_string(format!("{ROOT}/fuzz/Cargo.lock")).expect("a lock file");
+    let own_part =
+        lock.split("[[package]]\n").find(|part| part.starts_with("name = \"glimpse\"\n")).expect("its own part");
+    let linux = |dependency: &Value| {
+        dependency["target"].is_null() || dependency["target"].as_str().is_some_and(|target| target.contains("linux"))
+    };
+    let dependencies = own(&metadata)["dependencies"].as_array().expect("dependencies").iter();
+    for dependency in dependencies.filter(|dependency| dependency["kind"].is_null() && linux(dependency)) {
+        let name = dependency["name"].as_str().expect("a name");
+        let is_there = own_part.lines().any(|line| line.trim_matches([' ', '"', ',']).split(' ').next() == Some(name));
+        assert!(is_there, "{name} is not in fuzz/Cargo.lock");
+    }
+}
