@@ -627,8 +627,8 @@ impl Store {
     pub fn files(&self) -> usize {
         match &self.pool {
             // The catalog, its log, and what is sorted.
-            Connections::Sqlite(pool) => 4 * pool.size(),
-            Connections::Postgres(pool) => pool.size(),
+            Connections::Sqlite(pool) => 4 * pool.most(),
+            Connections::Postgres(pool) => pool.most(),
         }
     }
 

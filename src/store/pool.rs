@@ -331,7 +331,7 @@ impl<C: Kept + 'static> Pool<C> {
     }
 
     /// How many connections there may be.
-    pub fn size(&self) -> usize {
+    pub fn most(&self) -> usize {
         self.connections.status().max_size
     }
 
