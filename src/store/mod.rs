@@ -1,12 +1,13 @@
 //! The catalog in SQLite or PostgreSQL. Only this module knows SQL.
 //!
 //! `sql` compiles queries, `migrate` brings schema and seeds in, `bulk` many images at once,
-//! `measure` counts; this file runs what they make.
+//! `measure` counts, `file` minds SQLite's file; this one runs what they make.
 //! The page of a query is one row with one text: the documents that the database itself keeps
 //! ready, joined.
 
 mod bulk;
 mod export;
+mod file;
 mod measure;
 mod migrate;
 mod plan;
@@ -16,9 +17,7 @@ mod upsert;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::fs;
 use std::future::Future;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -35,6 +34,8 @@ use uuid::Uuid;
 
 pub use bulk::{Filled, Present, Step};
 pub use export::{Exported, portable_sql};
+pub use file::Hold;
+use file::{Known, lengths, patient};
 use measure::{Kind, Measures, Watched};
 use plan::Search;
 pub use plan::{Choice, Finding, Traced};
@@ -328,30 +329,6 @@ impl Target {
         }
     }
 
-    /// Has SQLite's file open until it is released. `glimpse generate` turns the write-ahead log off
-    /// where nobody has, and whoever comes later waits until it is done.
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub async fn hold(&self) -> anyhow::Result<Hold> {
-        let Self::Sqlite(options) = self else { return Ok(Hold(None)) };
-        let held = async {
-            let mut connection = SqliteConnection::connect_with(&patient(options)).await?;
-            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
-            // It has the file open only once it has read.
-            sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut connection).await?;
-            Ok::<_, sqlx::Error>((connection, mode))
-        };
-        let (connection, mode) = self.naming(held.await.map_err(|error| anyhow!("{}.", said(&error))))?;
-        if mode != "wal" {
-            tracing::warn!(
-                path = %options.get_filename().display(),
-                "whoever writes to SQLite's file holds up all queries; `glimpse migrate` turns its write-ahead log on"
-            );
-        }
-        Ok(Hold(Some(connection)))
-    }
-
     /// Names the file in what has gone wrong with it; PostgreSQL tells by itself what it is.
     fn naming<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
         match self {
@@ -371,9 +348,9 @@ impl Target {
         let mut file = None;
         let pool = match self {
             Self::Sqlite(options) => {
-                file = Some(options.get_filename().to_owned());
                 // A lock delays a query, which may take this long in any case.
                 let options = options.busy_timeout(patience.query);
+                file = Some(Known::new(options.clone()));
                 let connections = patience.connections.unwrap_or_else(|| {
                     let cores = std::thread::available_parallelism().map_or(2, usize::from);
                     u32::try_from(cores * 2).unwrap_or(8).clamp(4, 16)
@@ -417,44 +394,6 @@ async fn encoding(options: &PgConnectOptions) -> sqlx::Result<String> {
     row.try_get(0)
 }
 
-/// SQLite's file, held open.
-pub struct Hold(Option<SqliteConnection>);
-
-impl Hold {
-    /// Lets go of it.
-    pub async fn release(self) {
-        if let Some(connection) = self.0 {
-            // It is gone in any case.
-            let _ = connection.close().await;
-        }
-    }
-}
-
-/// Reads a file of SQLite: how many bytes it has, and how many it says that it has. SQLite itself
-/// notices only where whole pages are missing.
-async fn lengths(options: &SqliteConnectOptions) -> sqlx::Result<(u64, u64)> {
-    let mut connection = SqliteConnection::connect_with(options).await?;
-    let mut reading = connection.begin().await?;
-    sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut *reading).await?;
-    let whole = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
-    let whole: i64 = whole.fetch_one(&mut *reading).await?;
-    let path = options.get_filename();
-    let length = fs::metadata(path)?.len();
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    // What is in the write-ahead log need not be in the file yet.
-    let is_behind = fs::metadata(log).is_ok_and(|log| log.len() > 0);
-    reading.commit().await?;
-    connection.close().await?;
-    let whole = if is_behind { length } else { u64::try_from(whole).unwrap_or(length) };
-    Ok((length, whole))
-}
-
-/// For what waits for another process as long as it takes.
-fn patient(options: &SqliteConnectOptions) -> SqliteConnectOptions {
-    options.clone().busy_timeout(Duration::from_hours(1))
-}
-
 /// How the page of a query is found.
 #[derive(Debug)]
 pub struct Explained {
@@ -486,6 +425,11 @@ macro_rules! with_connection {
                     let mut taken = taken.map_err(|error| $store.naming(error))?;
                     let mut $time = $store.measures.query();
                     let query = async {
+                        if let Err(error) = $store.check_file().await {
+                            // It has not been asked for anything.
+                            taken.ended(true);
+                            return Err(error);
+                        }
                         let mut running = taken.begin($store.patience.query).await?;
                         let $connection = &mut *running;
                         let outcome = async { $body }.await;
@@ -509,7 +453,7 @@ macro_rules! with_connection {
 pub struct Store {
     pool: Connections,
     /// SQLite's.
-    file: Option<PathBuf>,
+    file: Option<Known>,
     patience: Patience,
     measures: Measures,
     closing: watch::Sender<bool>,
@@ -645,11 +589,18 @@ impl Store {
         }
     }
 
+    async fn check_file(&self) -> Result<(), StoreError> {
+        match &self.file {
+            Some(file) => file.check().await,
+            None => Ok(()),
+        }
+    }
+
     /// Names SQLite's file in why it does not answer.
     fn naming(&self, error: StoreError) -> StoreError {
         match (error, &self.file) {
             (StoreError::Unavailable(reason), Some(file)) => {
-                StoreError::Unavailable(format!("{}: {reason}", file.display()))
+                StoreError::Unavailable(format!("{}: {reason}", file.path().display()))
             }
             (error, _) => error,
         }

@@ -339,7 +339,39 @@ fn a_file_that_breaks_is_a_503_whose_cause_only_the_log_tells() {
     assert_eq!(server.get("/v1.1/images/detail?limit=10&sort_key=name").images().len(), 10);
 }
 
-/// As long as before: whoever cuts a mapped file takes the process down.
+/// SQLite has the file mapped into the memory of the server.
+#[test]
+fn a_file_that_is_cut_off_is_a_503_until_it_is_whole_again() {
+    let server = Start::on(generated(&["--count", "300"])).serve();
+    let whole = fs::read(path(server.database())).expect("the file can be read");
+    let list = || server.get("/v1.1/images/detail?limit=300&sort_key=name");
+    let images = list().images().len();
+    for length in [whole.len() - 1, whole.len() / 2, 5000, 100, 0] {
+        let file = fs::File::options().write(true).open(path(server.database())).expect("the file can be opened");
+        file.set_len(u64::try_from(length).expect("a length")).expect("it can be cut off");
+        list().refusal(503);
+        assert_eq!(server.get("/ready").status, 503, "{length}");
+        assert_eq!(server.get("/healthcheck").status, 200, "{length}");
+        write_in_place(path(server.database()), &whole);
+        assert_eq!(list().images().len(), images, "{length}");
+    }
+    assert!(server.log().contains("catalog.db: the file is cut off"), "{}", server.log());
+}
+
+/// Whoever makes the file shorter by SQLite itself has cut nothing off.
+#[test]
+fn a_file_that_is_vacuumed_is_served() {
+    let server = Start::on(generated(&["--count", "3000"])).serve();
+    assert_eq!(ask(&server), 200);
+    let length = || fs::metadata(path(server.database())).expect("the file is there").len();
+    let before = length();
+    server.database().execute("DELETE FROM images WHERE id > '1'; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    assert!(length() < before);
+    let images = server.get("/v1.1/images?limit=1000").images().len();
+    assert_eq!(images, server.database().count("images WHERE NOT deleted AND status <> 'killed'"));
+}
+
+/// As long as before.
 fn broken(whole: &[u8]) -> Vec<u8> {
     whole.iter().enumerate().map(|(at, byte)| if at < 4096 { *byte } else { 0xa5 }).collect()
 }

@@ -1,0 +1,116 @@
+//! SQLite's file: others may lock it, cut it off, or change how it is written.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{StoreError, Target, said};
+
+impl Target {
+    /// Has SQLite's file open until it is released. `glimpse generate` turns the write-ahead log off
+    /// where nobody has, and whoever comes later waits until it is done.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub async fn hold(&self) -> anyhow::Result<Hold> {
+        let Self::Sqlite(options) = self else { return Ok(Hold(None)) };
+        let held = async {
+            let mut connection = SqliteConnection::connect_with(&patient(options)).await?;
+            let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await?;
+            // It has the file open only once it has read.
+            sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut connection).await?;
+            Ok::<_, sqlx::Error>((connection, mode))
+        };
+        let (connection, mode) = self.naming(held.await.map_err(|error| anyhow!("{}.", said(&error))))?;
+        if mode != "wal" {
+            tracing::warn!(
+                path = %options.get_filename().display(),
+                "whoever writes to SQLite's file holds up all queries; `glimpse migrate` turns its write-ahead log on"
+            );
+        }
+        Ok(Hold(Some(connection)))
+    }
+}
+
+/// SQLite's file, held open.
+pub struct Hold(Option<SqliteConnection>);
+
+impl Hold {
+    /// Lets go of it.
+    pub async fn release(self) {
+        if let Some(connection) = self.0 {
+            // It is gone in any case.
+            let _ = connection.close().await;
+        }
+    }
+}
+
+/// For what waits for another process as long as it takes.
+pub(super) fn patient(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options.clone().busy_timeout(Duration::from_hours(1))
+}
+
+/// Reads a file of SQLite: how many bytes it has, and how many it says that it has. SQLite itself
+/// notices only where whole pages are missing.
+pub(super) async fn lengths(options: &SqliteConnectOptions) -> sqlx::Result<(u64, u64)> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
+    let mut reading = connection.begin().await?;
+    sqlx::query("SELECT 1 FROM sqlite_schema").execute(&mut *reading).await?;
+    let whole = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+    let whole: i64 = whole.fetch_one(&mut *reading).await?;
+    let path = options.get_filename();
+    let length = fs::metadata(path)?.len();
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // What is in the write-ahead log need not be in the file yet.
+    let is_behind = fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    reading.commit().await?;
+    connection.close().await?;
+    let whole = if is_behind { length } else { u64::try_from(whole).unwrap_or(length) };
+    Ok((length, whole))
+}
+
+/// A file that is being served.
+pub struct Known {
+    options: SqliteConnectOptions,
+    /// The bytes that it had last.
+    length: AtomicU64,
+}
+
+impl Known {
+    pub fn new(options: SqliteConnectOptions) -> Self {
+        Self { options, length: AtomicU64::new(0) }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.options.get_filename()
+    }
+
+    /// Looks whether somebody has cut the file off. SQLite reads it through memory, and to read there
+    /// what the file has no more would end the process.
+    ///
+    /// # Errors
+    /// Where it is shorter than it was, and not because SQLite made it so, as a VACUUM does.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        // What has gone from its folder can still be read.
+        let Ok(length) = fs::metadata(self.path()).map(|file| file.len()) else { return Ok(()) };
+        let known = self.length.load(Ordering::Relaxed);
+        if length < known {
+            // SQLite takes a file of no bytes for a database, and deletes its write-ahead log.
+            let (length, whole) = if length == 0 { (0, known) } else { lengths(&self.options).await? };
+            if length < whole {
+                let reason = format!("the file is cut off: it has {length} bytes, and should have {whole}");
+                return Err(StoreError::Unavailable(reason));
+            }
+        }
+        if length != known {
+            self.length.store(length, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
