@@ -155,3 +155,17 @@ fn one_of(words: &[&str]) -> String {
     let (last, others) = words.split_last().expect("every list of words has some");
     format!("{} or {last}", others.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn what_is_accepted_is_told_in_words() {
+        assert_eq!(Kind::SortDir.accepted(), "asc or desc");
+        assert_eq!(
+            Kind::SortKey.accepted(),
+            "name, status, container_format, disk_format, size, id, created_at or updated_at"
+        );
+    }
+}

@@ -308,6 +308,7 @@ mod tests {
         let plain = parsed("");
         assert_eq!((plain.sort_key, plain.sort_dir), (Column::CreatedAt, Direction::Desc));
         assert_eq!((plain.limit, plain.marker, plain.is_public), (25, None, IsPublic::Absent));
+        assert_eq!(parsed("sort_dir=desc"), plain);
         for (query, limit) in
             [("limit=0", 0), ("limit=+03", 3), ("limit=1001", 1000), ("limit=99999999999999999999", 1000)]
         {
