@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use actix_web::rt::time::sleep;
 
-/// For so long no request must begin before nobody is thought to be on the way with one.
-const QUIET: Duration = Duration::from_millis(100);
+/// For so long no request must begin before nobody is thought to be on the way with one: clients on a
+/// busy machine make pauses.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Whether the server is about to end, and what still comes.
 #[derive(Default)]

@@ -149,16 +149,16 @@ impl Database {
 
     /// Locks a table of PostgreSQL until the lock is released.
     pub fn lock(&self, table: &str) -> Lock {
-        self.hold(format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        self.hold(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
     }
 
     /// Keeps every Glimpse from changing a database of PostgreSQL until the lock is released, as one does that
     /// changes it.
     pub fn lock_schema(&self) -> Lock {
-        self.hold(format!("SELECT pg_advisory_xact_lock({})", i64::from_be_bytes(*b"\0glimpse")))
+        self.hold(&format!("SELECT pg_advisory_xact_lock({})", i64::from_be_bytes(*b"\0glimpse")))
     }
 
-    fn hold(&self, lock: String) -> Lock {
+    fn hold(&self, lock: &str) -> Lock {
         let runtime = runtime();
         let connection = runtime.block_on(async {
             let mut connection = PgConnection::connect(&self.url).await?;
