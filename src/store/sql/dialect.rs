@@ -82,11 +82,12 @@ pub trait Dialect: Database {
     /// Whether a CROSS JOIN gives rows in the order of its left side.
     const JOINS_IN_ORDER: bool;
 
-    /// Passes deleted images and others alike, as the beginning of an index.
-    const DELETED_OR_NOT: &str;
+    /// Around a flag, passes both of its values, as a column of an index.
+    const EITHER: [&str; 2];
 
-    /// Passes public images and others alike, as the next column of an index.
-    const AND_PUBLIC_OR_NOT: &str;
+    /// Whether only for each value of a column by itself the planner is sure to use the columns
+    /// behind it in an index.
+    const JOINS_GAPS: bool;
 
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
@@ -200,9 +201,9 @@ impl Dialect for Sqlite {
     const JOINS_IN_ORDER: bool = true;
 
     // Otherwise the planner takes it for nearly all rows, and reads the table instead.
-    const DELETED_OR_NOT: &str = "unlikely(deleted IN (FALSE, TRUE))";
+    const EITHER: [&str; 2] = ["unlikely(", " IN (FALSE, TRUE))"];
 
-    const AND_PUBLIC_OR_NOT: &str = " AND unlikely(is_public IN (FALSE, TRUE))";
+    const JOINS_GAPS: bool = false;
 
     const ANY: [&str; 2] = [" IN (", ")"];
 
@@ -258,7 +259,7 @@ impl Dialect for Postgres {
 
     const READS_ROWS_WHERE_MET: bool = true;
 
-    const ALL: &str = "*";
+    const ALL: &str = "images.*";
 
     const CHANGED_LATE: &str = "updated_at >= created_at + interval '2 days'";
 
@@ -270,9 +271,10 @@ impl Dialect for Postgres {
 
     const JOINS_IN_ORDER: bool = false;
 
-    const DELETED_OR_NOT: &str = "deleted IN (FALSE, TRUE)";
+    const EITHER: [&str; 2] = ["", " IN (FALSE, TRUE)"];
 
-    const AND_PUBLIC_OR_NOT: &str = " AND is_public IN (FALSE, TRUE)";
+    // It takes every name for a rare one, reads all entries of it, and only then looks at lists.
+    const JOINS_GAPS: bool = true;
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 

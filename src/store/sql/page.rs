@@ -182,14 +182,12 @@ fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path:
     if !DB::JOINS_IN_ORDER {
         push_found_columns(sql, query);
     }
-    sql.push(" FROM (SELECT ");
+    sql.push(" FROM (");
     if path == Path::Equalities && !path.is_covered(query) {
-        sql.push(DB::ROW).push(" AS found FROM images WHERE ");
-        push_path(sql, query, &view.listed, path);
+        push_path(sql, query, &view.listed, path, format_args!("{} AS found", DB::ROW));
         sql.push(DB::FENCE).push(DB::LOOKUP);
     } else {
-        sql.push(DB::ALL).push(" FROM images WHERE ");
-        push_path(sql, query, &view.listed, path);
+        push_path(sql, query, &view.listed, path, DB::ALL);
         sql.push(DB::FENCE).push(") AS images WHERE ");
     }
     push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));

@@ -103,34 +103,46 @@ fn leads(filter: &Filter) -> bool {
     }
 }
 
-/// The conditions by which an index leads to the rows of a path, and no others.
-pub(super) fn push_path<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope, path: Path) {
+/// Selects `columns` of the rows of a path, to which an index leads, and of no others.
+pub(super) fn push_path<DB: Dialect>(
+    sql: &mut Sql<DB>,
+    query: &ImageQuery,
+    scope: &Scope,
+    path: Path,
+    columns: impl Display,
+) {
+    sql.push("SELECT ").push(columns).push(" FROM ");
     match (path, scope) {
         (Path::Equalities, _) => push_equalities(sql, query, scope),
         (Path::Column(column), _) => {
+            sql.push("images WHERE ");
             match column {
                 Column::MinRam | Column::MinDisk => sql.push(column.name()).push(" <> 0"),
                 Column::Protected => sql.push(column.name()),
-                _ => sql.push(deleted::<DB>(query)),
+                _ if query.liveness() == Liveness::Live => sql.push("deleted = FALSE"),
+                _ => push_either(sql, "deleted"),
             };
             push_filters_on(sql, query, path.columns(), "");
         }
         (Path::Property(place), _) => {
             let [open, close] = DB::ANY;
-            sql.push("id").push(open).push("SELECT image_id FROM image_properties WHERE TRUE");
+            sql.push("images WHERE id").push(open).push("SELECT image_id FROM image_properties WHERE TRUE");
             push_property_at(sql, query, place);
             sql.push(close);
         }
         (Path::Visible, Scope::Project(project)) => {
             let [open, close] = DB::ANY;
-            sql.push("id").push(open);
+            sql.push("images WHERE id").push(open);
             for (index, reason) in Reason::ALL.into_iter().enumerate() {
                 sql.push(if index == 0 { "" } else { " UNION " });
                 push_seen(sql, query, project, reason);
             }
             sql.push(close);
         }
-        (Path::Visible, scope) => push_scope(sql, scope),
+        (Path::Visible, scope) => {
+            sql.push("images WHERE ");
+            push_scope(sql, scope);
+        }
     }
 }
 
@@ -149,10 +161,7 @@ impl Reason {
 /// The ids of the images that a project may see for one reason.
 fn push_seen<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, reason: Reason) {
     let own = match reason {
-        Reason::Public => {
-            sql.push("SELECT id FROM images WHERE ");
-            return push_equalities(sql, query, &Scope::Public);
-        }
+        Reason::Public => return push_path(sql, query, &Scope::Public, Path::Equalities, "images.id"),
         Reason::Own => "SELECT id FROM images WHERE owner = ",
         Reason::Member => "SELECT image_id FROM image_members WHERE member = ",
     };
@@ -160,52 +169,121 @@ fn push_seen<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, 
     sql.bind(&Value::Text(project.to_owned()));
 }
 
-/// The beginning of an index by which a query finds what it may show.
-fn deleted<DB: Dialect>(query: &ImageQuery) -> &'static str {
-    if query.liveness() == Liveness::Live { "deleted = FALSE" } else { DB::DELETED_OR_NOT }
+/// A column of the indexes of equalities that has no filter, in front of one that has.
+#[derive(Clone, Copy)]
+enum Gap {
+    Flag(&'static str),
+    Column(Column),
 }
 
-/// The filters of [`EQUALITIES`] as a prefix of an index: a column without a filter in front of
-/// one that has one may be any of its values, which are found by leaps through its own index.
-pub(super) fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope) {
-    let filters = |column: Column| query.filters.iter().filter(move |filter| filter.column == column);
-    for filter in filters(Column::Name) {
-        push_filter(sql, filter, "");
-        sql.push(" AND ");
+impl Gap {
+    /// The gaps of a query, in the order of the indexes.
+    fn of(query: &ImageQuery, scope: &Scope) -> Vec<Self> {
+        let is_asked = |column: &Column| query.filters.iter().any(|filter| filter.column == *column);
+        let last = EQUALITIES.iter().rposition(is_asked).unwrap_or_default();
+        let deleted = (query.liveness() != Liveness::Live).then_some(Self::Flag("deleted"));
+        let public = matches!(scope, Scope::All | Scope::Project(_)).then_some(Self::Flag("is_public"));
+        let columns = EQUALITIES[1..=last].iter().filter(|column| !is_asked(column));
+        deleted.into_iter().chain(public).chain(columns.map(|column| Self::Column(*column))).collect()
     }
-    sql.push(deleted::<DB>(query)).push(match scope {
-        Scope::Public => " AND is_public = TRUE",
-        Scope::NotPublic => " AND is_public = FALSE",
-        Scope::All | Scope::Project(_) => DB::AND_PUBLIC_OR_NOT,
-    });
-    let shares = if query.liveness() == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
-    let last = EQUALITIES.iter().rposition(|column| filters(*column).next().is_some()).unwrap_or_default();
-    for &column in &EQUALITIES[1..=last] {
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flag(name) => name,
+            Self::Column(column) => column.name(),
+        }
+    }
+
+    /// All values that the indexes hold of it. Those of a column are found by leaps through an index
+    /// of its own.
+    fn push_values<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
+        let Self::Column(column) = self else {
+            sql.push("VALUES (FALSE), (TRUE)");
+            return;
+        };
         let name = column.name();
-        let mut filters = filters(column).peekable();
-        if filters.peek().is_none() {
-            let [open, close] = DB::ANY;
-            sql.push(format_args!(
-                " AND coalesce({name}, ''){open}WITH RECURSIVE leap(share, value) AS (\
-                 SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
-                 FROM (SELECT FALSE AS share{shares}) AS shares UNION ALL \
-                 SELECT share, (SELECT min({name}) FROM images WHERE deleted = share AND {name} > value) \
-                 FROM leap WHERE value IS NOT NULL) SELECT coalesce(value, '') FROM leap{close}"
-            ));
-        }
-        for filter in filters {
-            sql.push(" AND ");
-            if column.is_nullable() {
-                sql.push("coalesce(").push(name).push(", '')");
-            } else {
-                sql.push(name);
+        let shares = if query.liveness() == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
+        sql.push(format_args!(
+            "WITH RECURSIVE leap(share, value) AS (\
+             SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
+             FROM (SELECT FALSE AS share{shares}) AS shares UNION ALL \
+             SELECT share, (SELECT min({name}) FROM images WHERE deleted = share AND {name} > value) \
+             FROM leap WHERE value IS NOT NULL) SELECT DISTINCT coalesce(value, '') FROM leap"
+        ));
+    }
+
+    fn push_condition<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
+        match self {
+            Self::Flag(name) if DB::JOINS_GAPS => sql.push(format_args!("{name} = any_{name}.value")),
+            Self::Flag(name) => push_either(sql, name),
+            Self::Column(column) => {
+                sql.push(format_args!("coalesce({}, '')", column.name()));
+                if DB::JOINS_GAPS {
+                    sql.push(format_args!(" = any_{}.value", column.name()))
+                } else {
+                    let [open, close] = DB::ANY;
+                    sql.push(open);
+                    self.push_values(sql, query);
+                    sql.push(close)
+                }
             }
-            push_test(sql, &filter.test);
-            if column.is_nullable() && filter.test.takes_empty_text() {
-                // Which null is in the index, but never for a filter.
-                sql.push(format_args!(" AND {}{name} IS NOT NULL", DB::HIDE));
-            }
+        };
+    }
+}
+
+/// Passes both values of a flag, as a column of an index.
+fn push_either<'s, DB: Dialect>(sql: &'s mut Sql<DB>, flag: &str) -> &'s mut Sql<DB> {
+    let [open, close] = DB::EITHER;
+    sql.push(open).push(flag).push(close)
+}
+
+/// The images that the filters of [`EQUALITIES`] let through, found by a prefix of an index.
+fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope) {
+    let gaps = Gap::of(query, scope);
+    let is_joined = DB::JOINS_GAPS && !gaps.is_empty();
+    if is_joined {
+        for gap in &gaps {
+            sql.push("(");
+            gap.push_values(sql, query);
+            sql.push(format_args!(") AS any_{}(value) CROSS JOIN ", gap.name()));
         }
+        sql.push("LATERAL (SELECT * FROM ");
+    }
+    sql.push("images WHERE TRUE");
+    for filter in query.filters.iter().filter(|filter| filter.column == Column::Name) {
+        sql.push(" AND ");
+        push_filter(sql, filter, "");
+    }
+    if query.liveness() == Liveness::Live {
+        sql.push(" AND deleted = FALSE");
+    }
+    match scope {
+        Scope::Public => sql.push(" AND is_public = TRUE"),
+        Scope::NotPublic => sql.push(" AND is_public = FALSE"),
+        Scope::All | Scope::Project(_) => sql,
+    };
+    for gap in gaps {
+        sql.push(" AND ");
+        gap.push_condition(sql, query);
+    }
+    for filter in
+        EQUALITIES[1..].iter().flat_map(|column| query.filters.iter().filter(|filter| filter.column == *column))
+    {
+        let name = filter.column.name();
+        sql.push(" AND ");
+        if filter.column.is_nullable() {
+            sql.push("coalesce(").push(name).push(", '')");
+        } else {
+            sql.push(name);
+        }
+        push_test(sql, &filter.test);
+        if filter.column.is_nullable() && filter.test.takes_empty_text() {
+            // Which null is in the index, but never for a filter.
+            sql.push(format_args!(" AND {}{name} IS NOT NULL", DB::HIDE));
+        }
+    }
+    if is_joined {
+        sql.push(DB::FENCE).push(") AS images");
     }
 }
 
@@ -230,13 +308,12 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
         }
         return;
     }
-    sql.push("(SELECT count(*) FROM (SELECT 1 FROM ");
+    sql.push("(SELECT count(*) FROM (");
     if let Path::Property(place) = path {
-        sql.push("image_properties WHERE TRUE");
+        sql.push("SELECT 1 FROM image_properties WHERE TRUE");
         push_property_at(sql, query, place);
     } else {
-        sql.push("images WHERE ");
-        push_path(sql, query, &view.listed, path);
+        push_path(sql, query, &view.listed, path, 1);
     }
     limit(sql);
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::condition::{Conditions, push_predicate};
 use super::order::{parts, push_part};
 use super::page::push_mark;
-use super::path::{push_equalities, push_path};
+use super::path::push_path;
 use super::*;
 use crate::query::{Column, Limits, Markers, Scope, parse};
 
@@ -101,9 +101,9 @@ fn properties_are_looked_up_in_their_table() {
 fn a_property_leads_through_its_table() {
     let two = query("property-b=2&property-a=1");
     let ids = "SELECT image_id FROM image_properties WHERE TRUE AND name = ";
-    let [sqlite, postgres] = on_both!(|sql| push_path(sql, &two, &Scope::All, Path::Property(0)));
-    assert_eq!(sqlite, format!("id IN ({ids}? AND value = ?)"));
-    assert_eq!(postgres, format!("id = ANY (ARRAY({ids}$1 AND value = $2))"));
+    let [sqlite, postgres] = on_both!(|sql| push_path(sql, &two, &Scope::All, Path::Property(0), 1));
+    assert_eq!(sqlite, format!("SELECT 1 FROM images WHERE id IN ({ids}? AND value = ?)"));
+    assert_eq!(postgres, format!("SELECT 1 FROM images WHERE id = ANY (ARRAY({ids}$1 AND value = $2))"));
     let view = View { listed: Scope::All, markers: Markers::Any };
     let page = Compiled { query: &two, view: &view };
     assert_sql(
@@ -225,8 +225,12 @@ fn columns_with_an_index_of_their_own_lead_through_it() {
     ] {
         let query = query(text);
         assert_eq!(Path::of(&query, &Scope::All), [Path::Column(path)], "{text}");
-        let led = on_both!(|sql| push_path(sql, &query, &Scope::All, Path::Column(path)));
-        assert_sql(led.map(|text| text.replace(Sqlite::DELETED_OR_NOT, Postgres::DELETED_OR_NOT)), expected);
+        let led = on_both!(|sql| push_path(sql, &query, &Scope::All, Path::Column(path), 1));
+        let expected = format!("SELECT 1 FROM images WHERE {expected}");
+        assert_sql(
+            led.map(|text| text.replace("unlikely(deleted IN (FALSE, TRUE))", "deleted IN (FALSE, TRUE)")),
+            &expected,
+        );
     }
     for text in ["min_ram=0", "protected=false"] {
         assert_eq!(Path::of(&query(text), &Scope::All), [Path::Equalities], "{text}");
@@ -235,53 +239,78 @@ fn columns_with_an_index_of_their_own_lead_through_it() {
 
 #[test]
 fn equalities_are_a_prefix_of_their_index() {
-    let any = "is_public IN (FALSE, TRUE)";
-    let alike = |text: String| {
-        let text = text.replace(Sqlite::DELETED_OR_NOT, Postgres::DELETED_OR_NOT);
-        text.replace(Sqlite::AND_PUBLIC_OR_NOT, Postgres::AND_PUBLIC_OR_NOT).replace('+', "")
-    };
     for (text, scope, expected) in [
-        ("disk_format=raw", Scope::All, format!("deleted = FALSE AND {any} AND coalesce(disk_format, '') = $1")),
-        ("name=a", Scope::Public, "name = $1 AND deleted = FALSE AND is_public = TRUE".to_owned()),
-        ("", Scope::NotPublic, "deleted = FALSE AND is_public = FALSE".to_owned()),
+        ("name=a", Scope::Public, "TRUE AND name = $1 AND deleted = FALSE AND is_public = TRUE"),
+        ("", Scope::NotPublic, "TRUE AND deleted = FALSE AND is_public = FALSE"),
         (
-            "name=a&disk_format=in:raw,iso&container_format=bare&changes-since=2016",
-            Scope::Project("p".to_owned()),
-            format!(
-                "name = $1 AND deleted IN (FALSE, TRUE) AND {any} AND coalesce(disk_format, '') IN ($2, $3) \
-                 AND coalesce(container_format, '') = $4"
-            ),
-        ),
-        (
-            "disk_format=&container_format=in:,bare",
-            Scope::All,
-            format!(
-                "deleted = FALSE AND {any} AND coalesce(disk_format, '') = $1 AND disk_format IS NOT NULL \
-                 AND coalesce(container_format, '') IN ($2, $3) AND container_format IS NOT NULL"
-            ),
+            "disk_format=raw&container_format=in:,bare",
+            Scope::Public,
+            "TRUE AND deleted = FALSE AND is_public = TRUE AND coalesce(disk_format, '') = $1 \
+             AND coalesce(container_format, '') IN ($2, $3) AND container_format IS NOT NULL",
         ),
     ] {
         let query = query(text);
-        let prefix = on_both!(|sql| push_equalities(sql, &query, &scope));
-        assert_sql(prefix.map(alike), &expected);
+        let [sqlite, postgres] = on_both!(|sql| push_path(sql, &query, &scope, Path::Equalities, "images.id"));
+        let expected = format!("SELECT images.id FROM images WHERE {expected}");
+        assert_sql([sqlite.replace('+', ""), postgres], &expected);
     }
-    for (text, others) in
-        [("container_format=bare", ""), ("container_format=bare&changes-since=2016", " UNION ALL SELECT TRUE")]
-    {
-        let query = query(text);
-        let [sqlite, postgres] = on_both!(|sql| push_equalities(sql, &query, &Scope::Public)).map(alike);
-        let leap = format!(
+}
+
+#[test]
+fn a_column_that_is_not_asked_for_has_any_value() {
+    let flag = "VALUES (FALSE), (TRUE)";
+    let formats = |others: &str| {
+        format!(
             "WITH RECURSIVE leap(share, value) AS (\
              SELECT share, (SELECT min(disk_format) FROM images WHERE deleted = share) \
              FROM (SELECT FALSE AS share{others}) AS shares UNION ALL \
              SELECT share, (SELECT min(disk_format) FROM images WHERE deleted = share AND disk_format > value) \
-             FROM leap WHERE value IS NOT NULL) SELECT coalesce(value, '') FROM leap"
-        );
-        let formats = "AND is_public = TRUE AND coalesce(disk_format, '')";
-        assert!(sqlite.contains(&format!("{formats} IN ({leap}) AND coalesce(container_format, '') = ?")), "{sqlite}");
-        let array = format!("{formats} = ANY (ARRAY({leap})) AND coalesce(container_format, '') = $1");
-        assert!(postgres.contains(&array), "{postgres}");
-    }
+             FROM leap WHERE value IS NOT NULL) SELECT DISTINCT coalesce(value, '') FROM leap"
+        )
+    };
+    let led = |text: &str, scope: Scope| {
+        let query = query(text);
+        on_both!(|sql| push_path(sql, &query, &scope, Path::Equalities, 1))
+    };
+
+    let [sqlite, postgres] = led("container_format=bare", Scope::Public);
+    let values = formats("");
+    assert_eq!(
+        sqlite,
+        format!(
+            "SELECT 1 FROM images WHERE TRUE AND deleted = FALSE AND is_public = TRUE \
+             AND coalesce(disk_format, '') IN ({values}) AND coalesce(container_format, '') = ?"
+        )
+    );
+    assert_eq!(
+        postgres,
+        format!(
+            "SELECT 1 FROM ({values}) AS any_disk_format(value) CROSS JOIN LATERAL (SELECT * FROM images WHERE TRUE \
+             AND deleted = FALSE AND is_public = TRUE AND coalesce(disk_format, '') = any_disk_format.value \
+             AND coalesce(container_format, '') = $1 OFFSET 0) AS images"
+        )
+    );
+
+    let [sqlite, postgres] = led("name=a&container_format=bare&changes-since=2016", Scope::Project("p".to_owned()));
+    let values = formats(" UNION ALL SELECT TRUE");
+    assert_eq!(
+        sqlite,
+        format!(
+            "SELECT 1 FROM images WHERE TRUE AND name = ? AND unlikely(deleted IN (FALSE, TRUE)) \
+             AND unlikely(is_public IN (FALSE, TRUE)) AND coalesce(disk_format, '') IN ({values}) \
+             AND coalesce(container_format, '') = ?"
+        )
+    );
+    assert_eq!(
+        postgres,
+        format!(
+            "SELECT 1 FROM ({flag}) AS any_deleted(value) CROSS JOIN ({flag}) AS any_is_public(value) \
+             CROSS JOIN ({values}) AS any_disk_format(value) CROSS JOIN LATERAL (SELECT * FROM images WHERE TRUE \
+             AND name = $1 AND deleted = any_deleted.value AND is_public = any_is_public.value \
+             AND coalesce(disk_format, '') = any_disk_format.value AND coalesce(container_format, '') = $2 \
+             OFFSET 0) AS images"
+        )
+    );
 }
 
 #[test]

@@ -1,0 +1,1 @@
+-- SQLite reads expressions from an index as they are; only PostgreSQL needs more columns there.
