@@ -212,23 +212,31 @@ impl Gap {
         ));
     }
 
+    /// Passes all of its values.
     fn push_condition<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
         match self {
-            Self::Flag(name) if DB::JOINS_GAPS => sql.push(format_args!("{name} = any_{name}.value")),
-            Self::Flag(name) => push_either(sql, name),
-            Self::Column(column) => {
-                sql.push(format_args!("coalesce({}, '')", column.name()));
-                if DB::JOINS_GAPS {
-                    sql.push(format_args!(" = any_{}.value", column.name()))
-                } else {
-                    let [open, close] = DB::ANY;
-                    sql.push(open);
-                    self.push_values(sql, query);
-                    sql.push(close)
-                }
+            Self::Flag(name) if !DB::JOINS_GAPS => {
+                push_either(sql, name);
+                return;
             }
+            Self::Flag(name) => sql.push(name),
+            Self::Column(column) => push_key(sql, column),
         };
+        if DB::JOINS_GAPS {
+            sql.push(format_args!(" = any_{}.value", self.name()));
+        } else {
+            let [open, close] = DB::ANY;
+            sql.push(open);
+            self.push_values(sql, query);
+            sql.push(close);
+        }
     }
+}
+
+/// A column as the indexes of equalities hold it.
+fn push_key<DB: Dialect>(sql: &mut Sql<DB>, column: Column) -> &mut Sql<DB> {
+    let name = column.name();
+    if column.is_nullable() { sql.push(format_args!("coalesce({name}, '')")) } else { sql.push(name) }
 }
 
 /// Passes both values of a flag, as a column of an index.
@@ -266,20 +274,15 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
         sql.push(" AND ");
         gap.push_condition(sql, query);
     }
-    for filter in
-        EQUALITIES[1..].iter().flat_map(|column| query.filters.iter().filter(|filter| filter.column == *column))
-    {
-        let name = filter.column.name();
-        sql.push(" AND ");
-        if filter.column.is_nullable() {
-            sql.push("coalesce(").push(name).push(", '')");
-        } else {
-            sql.push(name);
-        }
-        push_test(sql, &filter.test);
-        if filter.column.is_nullable() && filter.test.takes_empty_text() {
-            // Which null is in the index, but never for a filter.
-            sql.push(format_args!(" AND {}{name} IS NOT NULL", DB::HIDE));
+    for &column in &EQUALITIES[1..] {
+        for filter in query.filters.iter().filter(|filter| filter.column == column) {
+            sql.push(" AND ");
+            push_key(sql, column);
+            push_test(sql, &filter.test);
+            if column.is_nullable() && filter.test.takes_empty_text() {
+                // Which null is in the index, but never for a filter.
+                sql.push(format_args!(" AND {}{} IS NOT NULL", DB::HIDE, column.name()));
+            }
         }
     }
     if is_joined {
