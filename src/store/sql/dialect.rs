@@ -82,12 +82,12 @@ pub trait Dialect: Database {
     /// Whether a CROSS JOIN gives rows in the order of its left side.
     const JOINS_IN_ORDER: bool;
 
-    /// Around a flag, passes both of its values, as a column of an index.
-    const EITHER: [&str; 2];
+    /// Passes all images, by both values of the column that an index begins with.
+    const DELETED_OR_NOT: &str;
 
-    /// Whether only for each value of a column by itself the planner is sure to use the columns
-    /// behind it in an index.
-    const JOINS_GAPS: bool;
+    /// Opens and closes the conditions of `images`, looked for once for each row of what it is
+    /// joined to.
+    const JOINED_IMAGES: [&str; 2];
 
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
@@ -187,7 +187,7 @@ impl Dialect for Sqlite {
 
     const READS_ROWS_WHERE_MET: bool = false;
 
-    const ALL: &str = "rowid, *";
+    const ALL: &str = "images.rowid, images.*";
 
     const CHANGED_LATE: &str = "updated_at >= date(created_at, '+2 days')";
 
@@ -201,9 +201,9 @@ impl Dialect for Sqlite {
     const JOINS_IN_ORDER: bool = true;
 
     // Otherwise the planner takes it for nearly all rows, and reads the table instead.
-    const EITHER: [&str; 2] = ["unlikely(", " IN (FALSE, TRUE))"];
+    const DELETED_OR_NOT: &str = "unlikely(deleted IN (FALSE, TRUE))";
 
-    const JOINS_GAPS: bool = false;
+    const JOINED_IMAGES: [&str; 2] = ["images WHERE ", ""];
 
     const ANY: [&str; 2] = [" IN (", ")"];
 
@@ -271,10 +271,9 @@ impl Dialect for Postgres {
 
     const JOINS_IN_ORDER: bool = false;
 
-    const EITHER: [&str; 2] = ["", " IN (FALSE, TRUE)"];
+    const DELETED_OR_NOT: &str = "deleted IN (FALSE, TRUE)";
 
-    // It takes every name for a rare one, reads all entries of it, and only then looks at lists.
-    const JOINS_GAPS: bool = true;
+    const JOINED_IMAGES: [&str; 2] = ["LATERAL (SELECT * FROM images WHERE ", " OFFSET 0) AS images"];
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 

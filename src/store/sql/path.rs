@@ -120,7 +120,7 @@ pub(super) fn push_path<DB: Dialect>(
                 Column::MinRam | Column::MinDisk => sql.push(column.name()).push(" <> 0"),
                 Column::Protected => sql.push(column.name()),
                 _ if query.liveness() == Liveness::Live => sql.push("deleted = FALSE"),
-                _ => push_either(sql, "deleted"),
+                _ => sql.push(DB::DELETED_OR_NOT),
             };
             push_filters_on(sql, query, path.columns(), "");
         }
@@ -198,7 +198,7 @@ impl Gap {
     /// of its own.
     fn push_values<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
         let Self::Column(column) = self else {
-            sql.push("VALUES (FALSE), (TRUE)");
+            sql.push("SELECT FALSE AS value UNION ALL SELECT TRUE");
             return;
         };
         let name = column.name();
@@ -208,28 +208,8 @@ impl Gap {
              SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
              FROM (SELECT FALSE AS share{shares}) AS shares UNION ALL \
              SELECT share, (SELECT min({name}) FROM images WHERE deleted = share AND {name} > value) \
-             FROM leap WHERE value IS NOT NULL) SELECT DISTINCT coalesce(value, '') FROM leap"
+             FROM leap WHERE value IS NOT NULL) SELECT DISTINCT coalesce(value, '') AS value FROM leap"
         ));
-    }
-
-    /// Passes all of its values.
-    fn push_condition<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
-        match self {
-            Self::Flag(name) if !DB::JOINS_GAPS => {
-                push_either(sql, name);
-                return;
-            }
-            Self::Flag(name) => sql.push(name),
-            Self::Column(column) => push_key(sql, column),
-        };
-        if DB::JOINS_GAPS {
-            sql.push(format_args!(" = any_{}.value", self.name()));
-        } else {
-            let [open, close] = DB::ANY;
-            sql.push(open);
-            self.push_values(sql, query);
-            sql.push(close);
-        }
     }
 }
 
@@ -239,25 +219,18 @@ fn push_key<DB: Dialect>(sql: &mut Sql<DB>, column: Column) -> &mut Sql<DB> {
     if column.is_nullable() { sql.push(format_args!("coalesce({name}, '')")) } else { sql.push(name) }
 }
 
-/// Passes both values of a flag, as a column of an index.
-fn push_either<'s, DB: Dialect>(sql: &'s mut Sql<DB>, flag: &str) -> &'s mut Sql<DB> {
-    let [open, close] = DB::EITHER;
-    sql.push(open).push(flag).push(close)
-}
-
-/// The images that the filters of [`EQUALITIES`] let through, found by a prefix of an index.
+/// The images that the filters of [`EQUALITIES`] let through, found by a prefix of an index: once for
+/// each value of the gaps, as planners take every name for a rare one, and would rather read all of
+/// its entries than leap over a list of values.
 fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope) {
     let gaps = Gap::of(query, scope);
-    let is_joined = DB::JOINS_GAPS && !gaps.is_empty();
-    if is_joined {
-        for gap in &gaps {
-            sql.push("(");
-            gap.push_values(sql, query);
-            sql.push(format_args!(") AS any_{}(value) CROSS JOIN ", gap.name()));
-        }
-        sql.push("LATERAL (SELECT * FROM ");
+    for gap in &gaps {
+        sql.push("(");
+        gap.push_values(sql, query);
+        sql.push(format_args!(") AS any_{} CROSS JOIN ", gap.name()));
     }
-    sql.push("images WHERE TRUE");
+    let [open, close] = if gaps.is_empty() { ["images WHERE ", ""] } else { DB::JOINED_IMAGES };
+    sql.push(open).push("TRUE");
     for filter in query.filters.iter().filter(|filter| filter.column == Column::Name) {
         sql.push(" AND ");
         push_filter(sql, filter, "");
@@ -270,9 +243,13 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
         Scope::NotPublic => sql.push(" AND is_public = FALSE"),
         Scope::All | Scope::Project(_) => sql,
     };
-    for gap in gaps {
+    for gap in &gaps {
         sql.push(" AND ");
-        gap.push_condition(sql, query);
+        match gap {
+            Gap::Flag(name) => sql.push(name),
+            Gap::Column(column) => push_key(sql, *column),
+        };
+        sql.push(format_args!(" = any_{}.value", gap.name()));
     }
     for &column in &EQUALITIES[1..] {
         for filter in query.filters.iter().filter(|filter| filter.column == column) {
@@ -285,9 +262,7 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
             }
         }
     }
-    if is_joined {
-        sql.push(DB::FENCE).push(") AS images");
-    }
+    sql.push(close);
 }
 
 /// About how many rows `images` has.
