@@ -53,6 +53,7 @@ struct Arguments {
 struct Measured {
     case: Case,
     work: i64,
+    buffers: i64,
     milliseconds: f64,
     plan: String,
 }
@@ -95,6 +96,7 @@ async fn main() -> anyhow::Result<()> {
         unit = explained.unit;
         measured.push(Measured {
             work: explained.statements.iter().map(|statement| statement.work).sum(),
+            buffers: explained.statements.iter().map(matrix::buffers).sum(),
             milliseconds: times[times.len() / 2],
             plan: format!("{:?}", explained.choice.plan),
             case,
@@ -102,10 +104,11 @@ async fn main() -> anyhow::Result<()> {
     }
 
     measured.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
-    let mut table = format!("milliseconds\t{unit}\tranges\tproperties\tplan\tlabel\tquery\timages\n");
-    for Measured { case, work, milliseconds, plan } in &measured {
+    let mut table = format!("milliseconds\t{unit}\tranges\tproperties\tplan\tlabel\tquery\timages\tbuffers\n");
+    for Measured { case, work, buffers, milliseconds, plan } in &measured {
         let Case { label, query, ranges, properties, .. } = case;
-        writeln!(table, "{milliseconds:.3}\t{work}\t{ranges}\t{properties}\t{plan}\t{label}\t{query}\t{images}")?;
+        write!(table, "{milliseconds:.3}\t{work}\t{ranges}\t{properties}\t{plan}\t{label}\t{query}\t{images}")?;
+        writeln!(table, "\t{buffers}")?;
     }
     std::fs::write(&arguments.out, &table)?;
     println!("The worst twenty of {} queries by time; all are in {}.", measured.len(), arguments.out.display());
@@ -115,10 +118,11 @@ async fn main() -> anyhow::Result<()> {
             measured.iter().filter(|one| one.case.ranges == ranges && one.case.properties < 2).collect();
         let slowest = of_kind.iter().map(|one| one.milliseconds).fold(0.0, f64::max);
         let most = of_kind.iter().map(|one| one.work).max().unwrap_or_default();
-        println!(
-            "{ranges} ranges, {} queries: at most {slowest:.3} ms at the median and {most} {unit}.",
-            of_kind.len()
-        );
+        print!("{ranges} ranges, {} queries: at most {slowest:.3} ms at the median and {most} {unit}", of_kind.len());
+        match of_kind.iter().map(|one| one.buffers).max().unwrap_or_default() {
+            0 => println!("."),
+            buffers => println!(", {buffers} buffers."),
+        }
     }
     Ok(())
 }

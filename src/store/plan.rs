@@ -201,10 +201,12 @@ impl Prospect {
     /// to walk on, else a longer walk. However wrong the expectations are, a page so costs little
     /// more than by the better of both.
     fn plan(&self, page: &Compiled<'_>, walked: u32, matches: i64) -> Plan {
-        let price = if sql::walks_covered(page) { 1 } else { LOOKUP };
+        let row = if sql::walks_covered(page) { 1 } else { LOOKUP };
         let walked = i64::from(walked);
-        let longer = (walked * 4).max(self.few * 2 / price);
+        let longer = (walked * 4).max(self.few * 2 / row);
         let whole = walked * 2 * i64::from(sql::wanted(page.query)) / (2 * matches + 1);
+        // A walk that is cut passes over its index once more to see that it is.
+        let price = row + 1;
         match self.shortest {
             Some((cost, path)) if cost <= price * whole.min(longer) => Plan::Scan(path),
             _ => Plan::Walk(u32::try_from(longer).unwrap_or(u32::MAX)),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use glimpse::query::{Limits, Markers, Scope, View, parse};
-use glimpse::store::{Projection, Store};
+use glimpse::store::{Projection, Store, Traced};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
 
 /// The size of every page.
@@ -23,6 +23,15 @@ pub struct Case {
     pub ranges: usize,
     /// How many properties it asks for.
     pub properties: usize,
+}
+
+/// The pages that PostgreSQL touched for a statement, whether or not it held them in memory. Entries
+/// that it reads inside an index and passes over are in no count of rows; these tell of them.
+pub fn buffers(statement: &Traced) -> i64 {
+    // The first line of a plan is the whole, and names its pages right below.
+    let line = statement.steps.iter().map(|step| step.trim_start()).find(|step| step.starts_with("Buffers: shared "));
+    let number = |word: &str| word.strip_prefix("hit=").or(word.strip_prefix("read="))?.parse::<i64>().ok();
+    line.unwrap_or_default().split(' ').filter_map(number).sum()
 }
 
 /// The documented filters, each a bit of a subset.

@@ -194,7 +194,7 @@ fn a_scan_leads_through_its_own_index_only() {
     assert_eq!(
         sqlite,
         "SELECT string_agg(document, '\n'), NULL FROM (SELECT document AS document FROM (SELECT rowid AS found FROM \
-         (SELECT rowid, * FROM images WHERE deleted = FALSE AND size >= ?) AS images \
+         (SELECT images.rowid, images.* FROM images WHERE deleted = FALSE AND size >= ?) AS images \
          WHERE TRUE AND NOT +deleted AND +status <> 'killed' AND +status = ? \
          ORDER BY +created_at DESC, +id DESC LIMIT 9223372036854775807) AS candidate \
          CROSS JOIN images WHERE images.rowid = found AND is_public LIMIT 26) AS page"
