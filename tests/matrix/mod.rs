@@ -52,7 +52,11 @@ pub enum Asking {
 impl Asking {
     pub async fn connect(url: &str) -> Self {
         if url.starts_with("sqlite") {
-            Self::Sqlite(SqliteConnection::connect(url).await.expect("the catalog can be opened"))
+            let mut connection = SqliteConnection::connect(url).await.expect("the catalog can be opened");
+            // What it sorts and numbers may be ten million rows.
+            let room = "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -262144";
+            sqlx::raw_sql(room).execute(&mut connection).await.expect("the settings are good");
+            Self::Sqlite(connection)
         } else {
             Self::Postgres(PgConnection::connect(url).await.expect("the catalog can be reached"))
         }
