@@ -162,17 +162,22 @@ impl Draft {
 
     fn query(mut self, limit: u32) -> Query {
         self.pairs.push(format!("limit={limit}"));
-        if !self.shows_deleted {
-            self.conditions.push("NOT deleted AND status <> 'killed'".to_owned());
-        }
+        // Deleted images lie apart in every index: PostgreSQL walks in order only where they are merged.
+        let shares: &[&str] =
+            if self.shows_deleted { &["NOT deleted", "deleted"] } else { &["NOT deleted AND status <> 'killed'"] };
+        let order = format!("ORDER BY created_at DESC, id DESC LIMIT {limit}");
+        let share = |share: &&str| {
+            format!(
+                "(SELECT status, deleted_at, name, deleted, container_format, created_at, disk_format, updated_at, \
+                 min_disk, protected, id, min_ram, checksum, owner, is_public, virtual_size, properties, size \
+                 FROM images WHERE {} AND {share} {order})",
+                self.conditions.join(" AND ")
+            )
+        };
+        let shares: Vec<String> = shares.iter().map(share).collect();
         Query {
             target: format!("/v1.1/images/detail?{}", self.pairs.join("&")),
-            sql: format!(
-                "SELECT status, deleted_at, name, deleted, container_format, created_at, disk_format, updated_at, \
-                 min_disk, protected, id, min_ram, checksum, owner, is_public, virtual_size, properties, size \
-                 FROM images WHERE {} ORDER BY created_at DESC, id DESC LIMIT {limit};\n",
-                self.conditions.join(" AND ")
-            ),
+            sql: format!("SELECT * FROM ({}) AS page {order};\n", shares.join(" UNION ALL ")),
         }
     }
 }
