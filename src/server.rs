@@ -57,7 +57,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         faults: settings.faults()?,
         access: settings.access()?,
         limits: settings.limits()?,
-        public_url: settings.public_url().map(str::to_owned),
+        public_url: settings.public_url()?,
         metrics: Metrics::new(&store),
         drain: Drain::default(),
         store,
@@ -201,13 +201,21 @@ fn clients(of_database: usize) -> (usize, usize) {
 /// The longest that requests are taken after the signal to end.
 const DRAINED: Duration = Duration::from_secs(1);
 
-/// Lets nobody in any more who is not in already, while those who are can still be accepted. Whoever
-/// comes now gets no answer from the kernel, tries again within a second, and finds the address
-/// closed, or the next server.
+/// Lets nobody in any more who has not begun to connect, while those who have can still be accepted.
+/// Whoever comes now gets no answer from the kernel, tries again within a second, and finds the
+/// address closed, or the next server.
 fn shut(door: &TcpListener) {
-    /// "Return 0": of each packet nothing is kept.
-    const DROP: SockFilter = SockFilter::new(0x06, 0, 0, 0);
-    if let Err(error) = SockRef::from(door).attach_filter(&[DROP]) {
+    // Of each packet that begins a connection (its 14th byte of TCP has SYN) nothing is kept, of the others all.
+    const DROP_SYN: [SockFilter; 4] = [
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(JUMP_IF_SET, 0, 1, 0x02),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    if let Err(error) = SockRef::from(door).attach_filter(&DROP_SYN) {
         tracing::warn!("connections are taken to the end, and some may be lost: {error}");
     }
 }

@@ -9,14 +9,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use actix_web::http::Uri;
+use anyhow::{anyhow, bail, ensure};
 use clap::builder::Resettable;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use values::{
     Optional, address, connections, duration, given, optional_address, optional_page_size, optional_path, page_size,
-    public_url, until,
+    until,
 };
 
 pub use origin::{Given, print};
@@ -511,8 +512,8 @@ pub struct Settings {
     /// Scheme and host of the links in version documents, for use behind a proxy
     ///
     /// Default: the host that the client has asked. Example: `--public-url https://images.example.org`
-    #[arg(long, env, value_parser = public_url)]
-    pub public_url: Option<Optional<String>>,
+    #[arg(long, env, hide_env_values = true, default_value = "", hide_default_value = true)]
+    pub public_url: String,
 
     /// What is logged, as tracing's directives, such as warn or info,glimpse=debug
     ///
@@ -599,12 +600,14 @@ impl Settings {
     /// Looks for what the start would refuse, as far as the settings alone tell.
     ///
     /// # Errors
-    /// Those of [`Settings::target`], [`Settings::limits`], [`Settings::faults`] and [`Settings::access`].
+    /// Those of [`Settings::target`], [`Settings::limits`], [`Settings::faults`], [`Settings::access`] and
+    /// [`Settings::public_url`].
     pub fn check(&self) -> anyhow::Result<()> {
         self.target()?;
         self.limits()?;
         self.faults()?;
         self.access()?;
+        self.public_url()?;
         Ok(())
     }
 
@@ -634,8 +637,29 @@ impl Settings {
         given(self.metrics_listen.as_ref()).copied()
     }
 
-    pub fn public_url(&self) -> Option<&str> {
-        given(self.public_url.as_ref()).map(String::as_str)
+    /// What the links in version documents begin with, if not with the host that the client has asked.
+    ///
+    /// # Errors
+    /// For a URL of another kind, or with more than a scheme and a host.
+    pub fn public_url(&self) -> anyhow::Result<Option<String>> {
+        if self.public_url.is_empty() {
+            return Ok(None);
+        }
+        let plain = self.public_url.parse::<Uri>().ok().and_then(|uri| {
+            let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+            let host = uri.authority()?.as_str();
+            let is_plain = !host.contains('@') && uri.path() == "/" && uri.query().is_none();
+            is_plain.then(|| format!("{scheme}://{host}"))
+        });
+        // Not by clap, which would show what is refused, with a password in it.
+        let shown = if self.public_url.contains('@') { "..." } else { &self.public_url };
+        let refused = || {
+            anyhow!(
+                "The value '{shown}' of PUBLIC_URL is not accepted; it takes http:// or https:// and a host, such as \
+                 https://images.example.org."
+            )
+        };
+        plain.ok_or_else(refused).map(Some)
     }
 
     /// The sizes of pages.

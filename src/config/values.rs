@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use actix_web::http::Uri;
 use chrono::{Datelike as _, NaiveDateTime};
 
 pub use crate::duration::parse as duration;
@@ -46,22 +45,6 @@ pub fn connections(value: &str) -> Result<Optional<u32>, &'static str> {
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
 pub fn optional_path(value: &str) -> Result<Optional<PathBuf>, &'static str> {
     Ok(Optional((!value.is_empty()).then(|| PathBuf::from(value))))
-}
-
-pub fn public_url(value: &str) -> Result<Optional<String>, &'static str> {
-    const ACCEPTED: &str = "http:// or https:// and a host are accepted, such as https://images.example.org";
-    if value.is_empty() {
-        return Ok(Optional(None));
-    }
-    let uri: Uri = value.parse().map_err(|_| ACCEPTED)?;
-    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-    let host = uri.authority().map(actix_web::http::uri::Authority::as_str).filter(|host| !host.contains('@'));
-    match host {
-        Some(host) if is_web && uri.path() == "/" && uri.query().is_none() => {
-            Ok(Optional(Some(format!("{}://{host}", uri.scheme_str().unwrap_or_default()))))
-        }
-        _ => Err(ACCEPTED),
-    }
 }
 
 pub fn until(value: &str) -> Result<Timestamp, &'static str> {
