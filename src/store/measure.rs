@@ -97,12 +97,14 @@ impl From<Plan> for Kind {
         match plan {
             Plan::FirstWalk(_) => Self::Walk,
             Plan::Walk(_) => Self::LongerWalk,
-            Plan::Scan(Path::Equalities) => Self::ScanEqualities,
-            Plan::Scan(Path::Column(Column::Size)) => Self::ScanSize,
-            Plan::Scan(Path::Column(Column::UpdatedAt)) => Self::ScanUpdatedAt,
-            Plan::Scan(Path::Column(_)) => Self::ScanColumn,
-            Plan::Scan(Path::Property(_)) => Self::ScanProperty,
-            Plan::Scan(Path::Visible) => Self::ScanVisible,
+            Plan::FirstScan(path) | Plan::Scan(path) => match path {
+                Path::Equalities => Self::ScanEqualities,
+                Path::Column(Column::Size) => Self::ScanSize,
+                Path::Column(Column::UpdatedAt) => Self::ScanUpdatedAt,
+                Path::Column(_) => Self::ScanColumn,
+                Path::Property(_) => Self::ScanProperty,
+                Path::Visible => Self::ScanVisible,
+            },
         }
     }
 }

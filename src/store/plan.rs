@@ -32,8 +32,8 @@ pub struct Choice {
 /// What was learned about a query before its plan was chosen.
 #[derive(Debug)]
 pub enum Finding {
-    /// A walk left off after this many rows with too few matches.
-    Cut { rows: u32, matches: i64 },
+    /// A plan left off after this many rows with too few matches.
+    Cut { plan: Plan, rows: u32, matches: i64 },
     /// A path has this many rows; counting stopped at the bound.
     Counted { path: Path, rows: i64, bound: i64 },
     /// A path is likely to have this many rows.
@@ -43,7 +43,10 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut { rows, matches } => {
+            Self::Cut { plan: Plan::FirstScan(path) | Plan::Scan(path), rows, matches } => {
+                write!(formatter, "by {path} the first {rows} rows were put in order, of which {matches} match")
+            }
+            Self::Cut { rows, matches, .. } => {
                 write!(formatter, "the walk in order was cut after {rows} rows, of which {matches} match")
             }
             Self::Counted { path, rows, bound } if rows >= bound => {
@@ -55,7 +58,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The images of a sample.
+/// The fewest images of a sample; it grows with the root of the catalog, as what it may save does.
 const SAMPLE: i64 = 250;
 
 /// A path of which so many times too many rows are expected is counted all the same: samples err.
@@ -141,8 +144,12 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 return Err(StoreError::MarkerNotFound(marker));
             }
             let Some(matches) = DB::cut(&row)? else { return Ok(Found { row, choice: Choice { plan, findings } }) };
-            let (Plan::FirstWalk(rows) | Plan::Walk(rows)) = plan else { unreachable!("no other plan is cut") };
-            findings.push(Finding::Cut { rows, matches });
+            let rows = plan.bound(page).expect("what has no bound is not cut");
+            findings.push(Finding::Cut { plan, rows, matches });
+            if let Plan::FirstScan(path) = plan {
+                plan = Plan::Scan(path);
+                continue;
+            }
             let prospect = match &prospect {
                 Some(prospect) => prospect,
                 None => prospect.insert(self.prospect(page, rows, &mut findings).await?),
@@ -167,14 +174,15 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.into());
         let few = images.saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
-        let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, SAMPLE)).await?;
+        let size = SAMPLE.max(few / 20);
+        let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, size)).await?;
         let mut shortest = None;
         for (&path, lying) in paths.iter().zip(&sample[1..]) {
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample[0] + 1);
             findings.push(Finding::Expected { path, rows });
             // Where ids are not random, the sample may be empty.
-            if sample[0] < SAMPLE || rows <= MAYBE_FEW * few {
+            if sample[0] < size || rows <= MAYBE_FEW * few {
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, few)).await?[0];
                 findings.push(Finding::Counted { path, rows: counted, bound: few });
                 rows = if counted < few { counted } else { rows.max(few) };
@@ -201,14 +209,12 @@ impl Prospect {
     /// to walk on, else a longer walk. However wrong the expectations are, a page so costs little
     /// more than by the better of both.
     fn plan(&self, page: &Compiled<'_>, walked: u32, matches: i64) -> Plan {
-        let row = if sql::walks_covered(page) { 1 } else { LOOKUP };
+        let price = sql::price(page, LOOKUP);
         let walked = i64::from(walked);
-        let longer = (walked * 4).max(self.few * 2 / row);
+        let longer = (walked * 4).max(self.few * 4 / price);
         let whole = walked * 2 * i64::from(sql::wanted(page.query)) / (2 * matches + 1);
-        // A walk that is cut passes over its index once more to see that it is.
-        let price = row + 1;
         match self.shortest {
-            Some((cost, path)) if cost <= price * whole.min(longer) => Plan::Scan(path),
+            Some((cost, path)) if cost <= price * whole.min(longer) => Plan::FirstScan(path),
             _ => Plan::Walk(u32::try_from(longer).unwrap_or(u32::MAX)),
         }
     }

@@ -43,6 +43,9 @@ const EQUALITIES: usize = 4;
 /// The values of a setting, in the order of [`FILTERS`].
 type Values = [String; 7];
 
+/// The name of a setting, a subset of the filters, and their values.
+type Setting = (&'static str, usize, Values);
+
 /// A connection to the catalog for questions that the API does not answer.
 pub enum Asking {
     Sqlite(SqliteConnection),
@@ -92,7 +95,8 @@ impl Asking {
 pub async fn cases(store: &Store, asking: &mut Asking) -> Vec<Case> {
     let (callers, marks) = (callers(asking).await, marks(asking).await);
     let mut cases = Vec::new();
-    for (setting, subset, values) in settings(asking).await {
+    let settings = settings(asking).await;
+    for (setting, subset, values) in &settings {
         let given: Vec<String> = (0..FILTERS.len())
             .filter(|filter| subset & 1 << filter != 0)
             .map(|filter| format!("{}={}", FILTERS[filter], values[filter]))
@@ -104,7 +108,7 @@ pub async fn cases(store: &Store, asking: &mut Asking) -> Vec<Case> {
             pages(store, case, &marks, &mut cases).await;
         }
     }
-    others(store, asking, &callers, &mut cases).await;
+    others(store, asking, &callers, &settings, &mut cases).await;
     cases
 }
 
@@ -182,53 +186,46 @@ async fn callers(asking: &mut Asking) -> Vec<(&'static str, View)> {
 }
 
 /// Every subset of the filters with the values of every setting.
-async fn settings(asking: &mut Asking) -> Vec<(&'static str, usize, Values)> {
+async fn settings(asking: &mut Asking) -> Vec<Setting> {
     let mut frequent: Vec<Vec<String>> = Vec::new();
     let mut rare: Vec<String> = Vec::new();
     for column in &FILTERS[..EQUALITIES] {
         let by_count = |order: &str, limit: usize| {
             format!(
-                "SELECT {column} FROM images WHERE {column} IS NOT NULL \
+                "SELECT {column} FROM images WHERE deleted = FALSE AND {column} IS NOT NULL \
                  GROUP BY {column} ORDER BY count(*) {order}, {column} LIMIT {limit}"
             )
         };
         frequent.push(asking.column(&by_count("DESC", 12)).await);
         rare.extend(asking.one(&by_count("ASC", 1)).await);
     }
-    let count = asking.one("SELECT CAST(count(*) AS TEXT) FROM images").await;
-    let count: f64 = count.and_then(|count| count.parse().ok()).expect("the catalog can be counted");
-    let mut quantile = async |column: &str, part: f64| {
-        let sql = format!(
-            "SELECT replace(CAST({column} AS TEXT), ' ', 'T') FROM images WHERE {column} IS NOT NULL \
-             ORDER BY {column} LIMIT 1 OFFSET {:.0}",
-            (count * 0.8 * part).floor()
-        );
-        asking.one(&sql).await.expect("the catalog has that many images")
+    let sizes = Quantiles::of("size", asking).await;
+    let times = Quantiles::of("updated_at", asking).await;
+    let mut ranges = async |low: f64, high: f64, since: f64| {
+        [sizes.at(low, asking).await, sizes.at(high, asking).await, times.at(since, asking).await]
     };
-    let sizes = [quantile("size", 0.1).await, quantile("size", 0.9).await];
-    let tail = [quantile("size", 0.9997).await, quantile("size", 0.9998).await];
-    let times = [quantile("updated_at", 0.6).await, quantile("updated_at", 1.0).await];
-    let latest = asking.one("SELECT replace(CAST(max(updated_at) AS TEXT), ' ', 'T') FROM images").await;
-    let latest = latest.expect("the catalog has times");
+    let common_ranges = ranges(0.1, 0.9, 0.48).await;
+    let rare_ranges = ranges(0.9997, 0.9998, 1.0).await;
+    // Middles between common and rare, where no plan is at its best.
+    let middles = [
+        ("a 30th", ranges(0.5, 0.5333, 0.967).await),
+        ("a 100th", ranges(0.5, 0.51, 0.99).await),
+        ("a 300th", ranges(0.5, 0.5033, 0.9967).await),
+    ];
 
-    let [low, high] = sizes;
-    let common: Values = std::array::from_fn(|filter| match filter {
-        4 => low.clone(),
-        5 => high.clone(),
-        6 => times[0].clone(),
-        equality => frequent[equality][0].clone(),
-    });
-    let [tail_low, tail_high] = tail;
-    let rare: Values = std::array::from_fn(|filter| match filter {
-        4 => tail_low.clone(),
-        5 => tail_high.clone(),
-        6 => latest.clone(),
-        equality => rare[equality].clone(),
-    });
+    let values = |equalities: &dyn Fn(usize) -> String, ranges: &[String; 3]| -> Values {
+        std::array::from_fn(|filter| match filter.checked_sub(EQUALITIES) {
+            Some(range) => ranges[range].clone(),
+            None => equalities(filter),
+        })
+    };
+    let common = values(&|filter| frequent[filter][0].clone(), &common_ranges);
+    let rare = values(&|filter| rare[filter].clone(), &rare_ranges);
     let nothing: Values =
         ["no such name", "no such format", "no such format", "importing", "9223372036854775807", "0", "9999"]
             .map(str::to_owned);
 
+    let together = together(asking, &frequent[0]).await;
     let mut settings = Vec::new();
     for subset in 0..1 << FILTERS.len() {
         settings.push(("common", subset, common.clone()));
@@ -236,18 +233,12 @@ async fn settings(asking: &mut Asking) -> Vec<(&'static str, usize, Values)> {
             settings.push(("rare", subset, rare.clone()));
             settings.push(("unknown", subset, nothing.clone()));
         }
-        if let Some(values) = apart(asking, subset, &frequent, &common).await {
+        if let Some(values) = apart(&together, subset, &frequent, &common) {
             settings.push(("common but together empty", subset, values));
         }
     }
-    // A middle between common and rare, where no plan is at its best.
-    for (name, low, high, since) in
-        [("a 30th", 0.5, 0.5333, 0.967), ("a 100th", 0.5, 0.51, 0.99), ("a 300th", 0.5, 0.5033, 0.9967)]
-    {
-        let mut values = common.clone();
-        values[4] = quantile_of(asking, count, "size", low).await;
-        values[5] = quantile_of(asking, count, "size", high).await;
-        values[6] = quantile_of(asking, count, "updated_at", since).await;
+    for (name, ranges) in middles {
+        let values = values(&|filter| common[filter].clone(), &ranges);
         for subset in
             (0..1 << FILTERS.len()).filter(|subset| subset & 0b111_0000 != 0 && subset & 0b011_0000 != 0b001_0000)
         {
@@ -257,34 +248,58 @@ async fn settings(asking: &mut Asking) -> Vec<(&'static str, usize, Values)> {
     settings
 }
 
-async fn quantile_of(asking: &mut Asking, count: f64, column: &str, part: f64) -> String {
+/// A column's values in their order, without nulls and without deleted images.
+struct Quantiles {
+    column: &'static str,
+    count: f64,
+}
+
+impl Quantiles {
+    async fn of(column: &'static str, asking: &mut Asking) -> Self {
+        let sql = format!("SELECT CAST(count(*) AS TEXT) FROM images WHERE deleted = FALSE AND {column} IS NOT NULL");
+        let count = asking.one(&sql).await.and_then(|count| count.parse().ok());
+        Self { column, count: count.expect("the catalog can be counted") }
+    }
+
+    /// The value below which this part of them lies, or the greatest.
+    async fn at(&self, part: f64, asking: &mut Asking) -> String {
+        let Self { column, count } = self;
+        let sql = format!(
+            "SELECT replace(CAST({column} AS TEXT), ' ', 'T') FROM images \
+             WHERE deleted = FALSE AND {column} IS NOT NULL ORDER BY {column} LIMIT 1 OFFSET {:.0}",
+            (count * part).floor().min(count - 1.0)
+        );
+        asking.one(&sql).await.expect("the catalog has that many images")
+    }
+}
+
+/// What the images have in the columns of the equalities.
+type Together = Vec<[Option<String>; EQUALITIES]>;
+
+/// What there is together with one of these names, and, without a name, what there is at all.
+async fn together(asking: &mut Asking, names: &[String]) -> Together {
+    let others = FILTERS[1..EQUALITIES].join(", ");
     let sql = format!(
-        "SELECT replace(CAST({column} AS TEXT), ' ', 'T') FROM images WHERE {column} IS NOT NULL \
-         ORDER BY {column} LIMIT 1 OFFSET {:.0}",
-        (count * 0.9 * part).floor()
+        "SELECT name, {others} FROM images WHERE name IN ('{}') UNION SELECT NULL, {others} FROM images",
+        names.join("', '")
     );
-    asking.one(&sql).await.expect("the catalog has that many images")
+    asking.rows(&sql).await.into_iter().filter_map(|row| row.try_into().ok()).collect()
 }
 
 /// Values that are common each, and that no image has together; none where the catalog has no such.
-async fn apart(asking: &mut Asking, subset: usize, frequent: &[Vec<String>], common: &Values) -> Option<Values> {
+fn apart(together: &Together, subset: usize, frequent: &[Vec<String>], common: &Values) -> Option<Values> {
     let equalities: Vec<usize> = (0..EQUALITIES).filter(|filter| subset & 1 << filter != 0).collect();
     let mut values = common.clone();
     if equalities.len() > 1 {
-        let columns: Vec<&str> = equalities.iter().map(|filter| FILTERS[*filter]).collect();
-        let listed: Vec<String> = equalities
-            .iter()
-            .map(|filter| format!("{} IN ('{}')", FILTERS[*filter], frequent[*filter].join("', '")))
-            .collect();
-        let sql = format!("SELECT DISTINCT {} FROM images WHERE {}", columns.join(", "), listed.join(" AND "));
-        let seen: BTreeSet<Vec<Option<String>>> = asking.rows(&sql).await.into_iter().collect();
+        let seen: BTreeSet<Vec<&Option<String>>> =
+            together.iter().map(|row| equalities.iter().map(|filter| &row[*filter]).collect()).collect();
         // By the rank of the least frequent, so that all are as common as can be.
         let mut ranks = vec![0; equalities.len()];
         for most in 0..12 {
             loop {
                 let chosen: Vec<Option<String>> =
                     equalities.iter().zip(&ranks).map(|(filter, rank)| frequent[*filter].get(*rank).cloned()).collect();
-                if chosen.iter().all(Option::is_some) && !seen.contains(&chosen) {
+                if chosen.iter().all(Option::is_some) && !seen.contains(&chosen.iter().collect::<Vec<_>>()) {
                     for (filter, value) in equalities.iter().zip(chosen) {
                         values[*filter] = value?;
                     }
@@ -309,9 +324,15 @@ async fn apart(asking: &mut Asking, subset: usize, frequent: &[Vec<String>], com
 }
 
 /// Properties, and every order without a filter and with one.
-async fn others(store: &Store, asking: &mut Asking, callers: &[(&'static str, View)], cases: &mut Vec<Case>) {
+async fn others(
+    store: &Store,
+    asking: &mut Asking,
+    callers: &[(&'static str, View)],
+    settings: &[Setting],
+    cases: &mut Vec<Case>,
+) {
     let properties = asking
-        .one("SELECT CAST(properties AS TEXT) FROM images WHERE length(CAST(properties AS TEXT)) > 60 ORDER BY created_at LIMIT 1")
+        .one("SELECT CAST(properties AS TEXT) FROM images WHERE deleted = FALSE AND length(CAST(properties AS TEXT)) > 60 ORDER BY created_at LIMIT 1")
         .await;
     let properties: serde_json::Map<String, serde_json::Value> =
         properties.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -322,12 +343,11 @@ async fn others(store: &Store, asking: &mut Asking, callers: &[(&'static str, Vi
         .collect();
     let singles: Vec<(&str, String)> = {
         let mut seen = BTreeSet::new();
-        let all = settings(asking).await.into_iter();
-        let single = all.filter(|(_, subset, _)| subset.is_power_of_two());
+        let single = settings.iter().filter(|(_, subset, _)| subset.is_power_of_two());
         single
             .map(|(setting, subset, values)| {
                 let filter = subset.trailing_zeros() as usize;
-                (setting, format!("{}={}", FILTERS[filter], values[filter]))
+                (*setting, format!("{}={}", FILTERS[filter], values[filter]))
             })
             .filter(|(_, query)| seen.insert(query.clone()))
             .collect()

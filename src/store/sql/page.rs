@@ -21,8 +21,27 @@ pub enum Plan {
     /// In the order of the page, passing over what does not match: at most this many rows of each
     /// part of the order. Cheap where matches are dense.
     Walk(u32),
+    /// All rows that one path leads to, of which the first ones are put in order afterwards: so many
+    /// that most callers may see a page of them.
+    FirstScan(Path),
     /// All rows that one path leads to, put in order afterwards. Cheap where these are few.
     Scan(Path),
+}
+
+/// What a first scan puts in order, in pages: without a path of its own every third image is public.
+const ORDERED: u32 = 8;
+
+impl Plan {
+    /// How many rows of each part it takes in the order of the page, before it looks at what no index
+    /// holds; where there are more, the page may be cut short.
+    pub fn bound(self, page: &Compiled) -> Option<u32> {
+        match self {
+            Self::FirstWalk(bound) | Self::Walk(bound) => Some(bound),
+            Self::FirstScan(_) if is_covered(page) => Some(wanted(page.query)),
+            Self::FirstScan(_) => Some(wanted(page.query).saturating_mul(ORDERED)),
+            Self::Scan(_) => None,
+        }
+    }
 }
 
 impl Display for Plan {
@@ -31,9 +50,17 @@ impl Display for Plan {
             Self::FirstWalk(bound) | Self::Walk(bound) => {
                 write!(formatter, "walk in the order of the page, at most {bound} rows")
             }
+            Self::FirstScan(path) => write!(formatter, "all rows by {path}, of which the first are put in order"),
             Self::Scan(path) => write!(formatter, "all rows by {path}, put in order"),
         }
     }
+}
+
+/// Whether indexes hold all that a query and its caller ask of an image.
+fn is_covered(page: &Compiled) -> bool {
+    let Compiled { query, view } = page;
+    let is_held = |filter: &Filter| Conditions::Covered(&[]).take(filter.column);
+    view.listed == Scope::All && query.properties.is_empty() && query.filters.iter().all(is_held)
 }
 
 /// Put before a column of the order, as it stands beside a candidate.
@@ -57,11 +84,11 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
     }
     let parts = parts(query, plan);
     sql.push("SELECT string_agg(document, '\n'), ");
-    if let Plan::FirstWalk(bound) | Plan::Walk(bound) = plan {
-        // Looked at only where the walk has found too little.
+    if plan.bound(page).is_some() {
+        // Looked at only where too little was found.
         sql.push(format_args!("CASE WHEN count(*) < {} AND coalesce(", wanted(query)));
         for part in &parts {
-            push_cut(sql, page, part, bound);
+            push_cut(sql, page, part, plan);
             sql.push(", ");
         }
         sql.push("FALSE) THEN count(*) END");
@@ -116,9 +143,9 @@ fn push_rows<DB: Dialect>(
 ) {
     sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (");
     match plan {
-        Plan::FirstWalk(bound) => push_walk(sql, page, before, part, bound, !DB::READS_ROWS_WHERE_MET),
-        Plan::Walk(bound) => push_walk(sql, page, before, part, bound, true),
-        Plan::Scan(path) => push_scan(sql, page, part, path),
+        Plan::FirstWalk(_) => push_walk(sql, page, before, part, plan, !DB::READS_ROWS_WHERE_MET),
+        Plan::Walk(_) => push_walk(sql, page, before, part, plan, true),
+        Plan::FirstScan(path) | Plan::Scan(path) => push_scan(sql, page, before, part, plan, path),
     }
     push_limit(sql, wanted(page.query));
 }
@@ -130,7 +157,7 @@ fn push_walk<DB: Dialect>(
     page: &Compiled,
     before: &[Part],
     part: &Part,
-    bound: u32,
+    plan: Plan,
     looks_at_entries: bool,
 ) {
     let Compiled { query, view } = page;
@@ -155,12 +182,9 @@ fn push_walk<DB: Dialect>(
             sql.push(DB::ALL);
         });
     }
-    push_limit(sql, bound);
+    push_bound(sql, page, plan);
     sql.push(if is_looked_up { DB::LOOKUP } else { ") AS images WHERE " });
-    for part in before {
-        push_cut(sql, page, part, bound);
-        sql.push(" IS NULL AND ");
-    }
+    push_uncut(sql, page, before, plan);
     if is_covering {
         push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
         sql.push(" AND ");
@@ -173,15 +197,26 @@ fn push_walk<DB: Dialect>(
     }
 }
 
-/// What the path's index holds is looked at there, and only rows of which all that holds are looked
-/// up. Where it does not hold all that is asked for, all its rows are: an engine would rather read
-/// another index whole.
-fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
+fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], part: &Part, plan: Plan, path: Path) {
     let Compiled { query, view } = page;
     sql.push("SELECT ").push(DB::ROW).push(" AS found");
     if !DB::JOINS_IN_ORDER {
         push_found_columns(sql, query);
     }
+    push_scanned(sql, page, part, path);
+    push_order(sql, query, DB::HIDE);
+    push_bound(sql, page, plan);
+    sql.push(DB::LOOKUP);
+    push_uncut(sql, page, before, plan);
+    push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+    push_found_order(sql, query);
+}
+
+/// What the path's index holds is looked at there, and only rows of which all that holds are looked
+/// up. Where it does not hold all that is asked for, all its rows are: an engine would rather read
+/// another index whole.
+fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
+    let Compiled { query, view } = page;
     sql.push(" FROM (");
     if path == Path::Equalities && !path.is_covered(query) {
         push_path(sql, query, &view.listed, path, format_args!("{} AS found", DB::ROW));
@@ -192,10 +227,25 @@ fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path:
     }
     push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
     push_part(sql, query, part, DB::HIDE);
-    push_order(sql, query, DB::HIDE);
-    sql.push(UNLIMITED).push(DB::LOOKUP);
-    push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
-    push_found_order(sql, query);
+}
+
+fn push_bound<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan) {
+    match plan.bound(page) {
+        Some(bound) => push_limit(sql, bound),
+        None => {
+            sql.push(UNLIMITED);
+        }
+    }
+}
+
+/// That none of these parts leaves rows behind, which would have to come first.
+fn push_uncut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], plan: Plan) {
+    if plan.bound(page).is_some() {
+        for part in before {
+            push_cut(sql, page, part, plan);
+            sql.push(" IS NULL AND ");
+        }
+    }
 }
 
 /// The place of a candidate in the order.
@@ -212,23 +262,31 @@ fn push_found_order<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
     }
 }
 
-/// True where a walk of the part leaves rows behind, else null.
-fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, bound: u32) {
-    let walked = Walked::by(page, part);
+/// True where the plan's bound leaves rows of the part behind, else null.
+fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: Plan) {
     if let Some(gate) = part.gate {
         sql.push(format_args!("CASE WHEN {gate} THEN "));
     }
-    for (index, share) in walked.shares.iter().enumerate() {
-        sql.push(if index == 0 { "(SELECT TRUE" } else { " UNION ALL SELECT TRUE" });
-        walked.push_share(sql, page.query, part, share);
-    }
-    if let [_] = walked.shares {
-        // The order counts for nothing, but keeps planners to the index of the walk. What is merged
-        // would be sorted for it.
-        push_order(sql, page.query, "");
+    sql.push("(SELECT TRUE");
+    if let Plan::FirstScan(path) | Plan::Scan(path) = plan {
+        push_scanned(sql, page, part, path);
+    } else {
+        let walked = Walked::by(page, part);
+        for (index, share) in walked.shares.iter().enumerate() {
+            sql.push(if index == 0 { "" } else { " UNION ALL SELECT TRUE" });
+            walked.push_share(sql, page.query, part, share);
+        }
+        if let [_] = walked.shares {
+            // The order counts for nothing, but keeps planners to the index of the walk. What is merged
+            // would be sorted for it.
+            push_order(sql, page.query, "");
+        }
     }
     push_limit(sql, 1);
-    sql.push(format_args!(" OFFSET {bound})"));
+    if let Some(bound) = plan.bound(page) {
+        sql.push(format_args!(" OFFSET {bound}"));
+    }
+    sql.push(")");
     if part.gate.is_some() {
         sql.push(" END");
     }
@@ -333,9 +391,13 @@ impl<'a> Walked<'a> {
     }
 }
 
-/// Whether a walk looks at what an index holds, before it looks a row up.
-pub fn walks_covered(page: &Compiled) -> bool {
-    parts(page.query, Plan::Walk(0)).iter().all(|part| Walked::by(page, part).is_covering(page.query))
+/// What a walk that is cut costs for each row of its bound, in rows that an index covers; where it
+/// has to look a row up, that is `lookup` of them.
+pub fn price(page: &Compiled, lookup: i64) -> i64 {
+    let parts = parts(page.query, Plan::Walk(0));
+    let row = |part| if Walked::by(page, part).is_covering(page.query) { 1 } else { lookup };
+    // It passes over its index once more to see that it is cut.
+    parts.iter().map(|part| row(part) + 1).sum()
 }
 
 /// The equality that most likely leads to the fewest images; nearly all of them are active.

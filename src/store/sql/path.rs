@@ -67,18 +67,17 @@ impl Path {
         }
     }
 
-    /// The paths that lead to all matches of a query.
+    /// The paths that lead to all matches of a query; of two as long as each other the first is better.
     pub fn of(query: &ImageQuery, scope: &Scope) -> Vec<Self> {
-        let mut paths = Vec::new();
+        let mut columns: Vec<Column> =
+            query.filters.iter().filter(|filter| leads(filter)).map(|filter| filter.column).collect();
+        columns.dedup();
+        let mut paths: Vec<Self> = columns.into_iter().map(Self::Column).collect();
         if matches!(scope, Scope::Public | Scope::NotPublic)
             || query.filters.iter().any(|filter| EQUALITIES.contains(&filter.column))
         {
             paths.push(Self::Equalities);
         }
-        let mut columns: Vec<Column> =
-            query.filters.iter().filter(|filter| leads(filter)).map(|filter| filter.column).collect();
-        columns.dedup();
-        paths.extend(columns.into_iter().map(Self::Column));
         // To count more of them costs more than it saves.
         paths.extend((0..query.properties.len().min(8)).map(Self::Property));
         if paths.is_empty() && query.liveness() == Liveness::Live {
