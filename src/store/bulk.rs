@@ -17,9 +17,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+use super::Target;
+use super::error::{Failed, said};
 use super::migrate::{Alone, write_ahead};
 use super::pool::{LOOKS_FOR_THE_CLIENT, look_for_the_client};
-use super::{Failed, Target, said};
 use crate::image::{Image, Member};
 
 /// What becomes of the images that are there already.

@@ -5,11 +5,13 @@ use std::fmt::{Display, Write as _};
 use anyhow::anyhow;
 use sqlx::{PgConnection, SqliteConnection};
 
+use super::Target;
 use super::bulk::columns;
+use super::error::{Failed, said};
+use super::file::patient;
 use super::migrate::Alone;
 use super::sql::{self, Dialect, Selection, Sql};
 use super::upsert;
-use super::{Failed, Target, patient, said};
 use crate::image::{Image, Member};
 
 /// An image with its members, as the database keeps it.

@@ -9,7 +9,8 @@ use anyhow::anyhow;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{StoreError, Target, said};
+use super::Target;
+use super::error::{StoreError, said};
 
 impl Target {
     /// Has SQLite's file open until it is released. `glimpse generate` turns the write-ahead log off

@@ -18,7 +18,9 @@ use sqlx::error::DatabaseError;
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType};
 use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqlSafeStr as _, SqliteConnection, Transaction};
 
-use super::{Target, is_locked, patient, said};
+use super::Target;
+use super::error::{is_locked, said};
+use super::file::patient;
 
 /// A migration of the schema.
 struct Step {

@@ -12,7 +12,7 @@
 
 use std::fmt;
 
-use super::StoreError;
+use super::error::StoreError;
 use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sql};
 use crate::query::Value;
 

@@ -13,7 +13,7 @@ use deadpool::managed::{self, Manager, Metrics, Object, PoolError, RecycleError,
 use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqliteConnection, Transaction};
 use tokio::sync::Notify;
 
-use super::{StoreError, said};
+use super::error::{StoreError, said};
 
 /// What differs between the engines' connections.
 pub trait Kept: Connection<Database: Database<Connection = Self>> {

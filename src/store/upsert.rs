@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::bulk::{
     Bulk, analyze, commit, drop_indexes, failed, leave_write_ahead, make_indexes, on_a_connection, tidy,
 };
+use super::error::said;
 use super::sql::{self, Dialect, Sql};
-use super::{Step, Target, said};
+use super::{Step, Target};
 use crate::image::{Draft, Image, Said, document};
 use crate::timestamp::Timestamp;
 

@@ -208,7 +208,8 @@ fn metrics_move_to_an_address_of_their_own() {
 #[ignore = "needs PostgreSQL: tests/run brings it"]
 fn metrics_answer_while_every_connection_is_taken() {
     let start = Start::new(Engine::Postgres).seed("1_a.sql", image(1).insert());
-    let server = start.set("DATABASE_CONNECTIONS", "1").set("ACQUIRE_TIMEOUT", "60s").serve();
+    let server =
+        start.set("DATABASE_CONNECTIONS", "1").set("ACQUIRE_TIMEOUT", "60s").set("QUERY_TIMEOUT", "60s").serve();
     let mut lock = server.database().lock("images");
     let ask = || {
         let mut stream = server.connect();

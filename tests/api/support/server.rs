@@ -292,6 +292,15 @@ impl Glimpse {
             }
         }
     }
+
+    /// What the server itself has to say of a test that fails.
+    fn show_warnings(&self) {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        for line in log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")) {
+            println!("{line}");
+        }
+    }
 }
 
 impl Drop for Glimpse {
@@ -299,7 +308,9 @@ impl Drop for Glimpse {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if !thread::panicking() {
+        if thread::panicking() {
+            self.show_warnings();
+        } else {
             self.check_log();
         }
     }
