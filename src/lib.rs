@@ -22,6 +22,7 @@
 //! * [`outgoing`]: the requests that Glimpse sends itself, to Keystone and for its own health.
 //! * [`duration`], [`random`]: durations as they are written, and numbers that a seed means for ever.
 //! * [`progress`], [`stop`]: how far long work is, and what ends it early.
+//! * [`runtime`]: where connections live that all workers share.
 //! * `process`: what Linux tells of the process, for the metrics.
 
 pub mod auth;
@@ -42,6 +43,7 @@ pub mod process;
 pub mod progress;
 pub mod query;
 pub mod random;
+pub mod runtime;
 pub mod server;
 pub mod shell;
 pub mod stop;

@@ -6,6 +6,7 @@
 use std::error::Error as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::{AuthError, Identity};
 use crate::outgoing;
+use crate::runtime::MainRuntime;
 
 /// The most tokens whose answers are kept; those used least recently go first.
 const KEPT: u64 = 10_000;
@@ -58,11 +60,17 @@ pub struct Account {
 
 /// Keystone, as far as tokens go.
 pub struct Keystone {
+    asked: Arc<Asked>,
+    answers: Cache<[u8; 32], Answer>,
+    runtime: MainRuntime,
+}
+
+/// Keystone, when it is asked.
+struct Asked {
     account: Account,
     client: Client,
     /// What the last login came to; locked while the next is under way, so that many ask once.
     own: Mutex<Login>,
-    answers: Cache<[u8; 32], Answer>,
     /// Those who may ask at a time: more would only wait in Keystone's own queue, until it spends
     /// its time on answers that nobody waits for any more. For the same reason who has waited for
     /// half of `timeout` gives its turn up: the other half is left for the answer.
@@ -189,7 +197,8 @@ impl Token {
 }
 
 impl Keystone {
-    /// Prepares to ask; nothing is sent yet, so that the service starts before Keystone does.
+    /// Prepares to ask, on the runtime that this is called on; nothing is sent yet, so that the service
+    /// starts before Keystone does.
     ///
     /// # Errors
     /// Where `ca_file` (`KEYSTONE_CA_FILE`) holds no certificates in PEM.
@@ -204,12 +213,13 @@ impl Keystone {
         }
         let client = client.build().context("No HTTP client for Keystone can be made (KEYSTONE_CA_FILE)")?;
         let answers = Cache::builder().max_capacity(KEPT).expire_after(AsLongAsKept).build();
-        Ok(Self { account, client, own: Mutex::default(), answers, askers: Semaphore::new(ASKERS) })
+        let asked = Asked { account, client, own: Mutex::default(), askers: Semaphore::new(ASKERS) };
+        Ok(Self { asked: Arc::new(asked), answers, runtime: MainRuntime::this() })
     }
 
     /// Where callers get their tokens.
     pub fn url(&self) -> &str {
-        &self.account.url
+        &self.asked.account.url
     }
 
     /// Who stands behind a token. Equal tokens in flight ask once.
@@ -220,10 +230,14 @@ impl Keystone {
     pub async fn identity(&self, token: &[u8]) -> Result<Identity, AuthError> {
         let token = str::from_utf8(token).ok().filter(|token| is_plausible(token)).ok_or(AuthError::Unauthenticated)?;
         let key = Sha256::digest(token.as_bytes()).into();
-        let end = Instant::now() + self.account.timeout;
+        let end = Instant::now() + self.asked.account.timeout;
+        let ask = async {
+            let (asked, token) = (Arc::clone(&self.asked), token.to_owned());
+            self.runtime.run(async move { asked.ask(&token).await }).await
+        };
         // An asking that takes too long fails for all who wait for it. Where the caller that asked
         // has gone, another begins anew with an end of its own, which is not that of all others.
-        let asked = self.answers.try_get_with(key, self.in_time(end, self.ask(token)));
+        let asked = self.answers.try_get_with(key, self.in_time(end, ask));
         match self.in_time(end, asked).await {
             Ok(answer) => answer.identity.ok_or(AuthError::Unauthenticated),
             Err(failure) => Err(AuthError::Unavailable(failure.to_string())),
@@ -236,10 +250,12 @@ impl Keystone {
         end: Instant,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let late = |_| Err(Failure::Late(self.account.timeout).into());
+        let late = |_| Err(Failure::Late(self.asked.account.timeout).into());
         tokio::time::timeout_at(end.into(), answer).await.unwrap_or_else(late)
     }
+}
 
+impl Asked {
     async fn ask(&self, token: &str) -> Result<Answer, Failure> {
         let turn = tokio::time::timeout(self.account.timeout / 2, self.askers.acquire()).await;
         let _permit = turn.map_err(|_| Failure::Busy)?.expect("the semaphore is never closed");

@@ -14,9 +14,10 @@ use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqliteConnection, 
 use tokio::sync::Notify;
 
 use super::error::{StoreError, said};
+use crate::runtime::MainRuntime;
 
 /// What differs between the engines' connections.
-pub trait Kept: Connection<Database: Database<Connection = Self>> {
+pub trait Kept: Connection<Database: Database<Connection = Self>> + 'static {
     /// How long one may rest before it is asked whether it still lives; `None` where nothing but
     /// this process can end it.
     const RESTS: Option<Duration>;
@@ -237,6 +238,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Opens connections.
 pub struct Opener<C: Connection> {
     options: C::Options,
+    runtime: MainRuntime,
     /// When a connection could not be opened last, and why.
     failed: Mutex<Option<(Instant, String)>>,
     /// How many are being opened.
@@ -274,12 +276,13 @@ impl<C: Kept> Manager for Opener<C> {
         if let Some(reason) = self.refused().filter(|_| !is_alone) {
             return Err(reason);
         }
-        let opened = async {
-            let mut connection = C::connect_with(&self.options).await?;
+        let options = self.options.clone();
+        let opened = self.runtime.run(async move {
+            let mut connection = C::connect_with(&options).await?;
             let deadline = Arc::new(Deadline::new());
             connection.obey(Arc::clone(&deadline)).await?;
             Ok(Held { connection, deadline, state: State::Sound })
-        };
+        });
         let opened = opened.await.map_err(|error: sqlx::Error| said(&error));
         *self.failed() = opened.as_ref().err().map(|reason| (Instant::now(), reason.clone()));
         opened
@@ -307,14 +310,16 @@ pub struct Pool<C: Kept> {
     turn: tokio::sync::Mutex<()>,
 }
 
-impl<C: Kept + 'static> Pool<C> {
-    /// A pool of up to `size` connections, which are opened when they are needed. Each query runs
+impl<C: Kept> Pool<C> {
+    /// A pool of up to `size` connections, which are opened when they are needed, on the runtime that
+    /// this is called on. Each query runs
     /// in a transaction of its own where `begin` tells how that begins.
     pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
         let size = usize::try_from(size).expect("a pool fits in memory");
-        let pool = managed::Pool::builder(Opener { options, failed: Mutex::new(None), opening: AtomicUsize::new(0) })
-            .max_size(size);
-        let connections = pool.build().expect("a pool without time-outs needs no runtime");
+        let (failed, opening) = (Mutex::new(None), AtomicUsize::new(0));
+        let opener = Opener { options, runtime: MainRuntime::this(), failed, opening };
+        let connections =
+            managed::Pool::builder(opener).max_size(size).build().expect("a pool without time-outs needs no runtime");
         Self {
             connections,
             acquire,

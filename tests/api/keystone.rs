@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::restart::is_served_though_another_worker_ends;
 use crate::support::{Answer, Engine, FakeKeystone, Glimpse, Start, get, image};
 
 /// A server that asks `url`, on one public image and one of project p.
@@ -55,6 +56,24 @@ fn keystone_is_asked_without_a_proxy() {
     keystone.know("a", "p", "member", 3600);
     let server = start(&keystone.url).set("HTTP_PROXY", "http://127.0.0.1:9").set("ALL_PROXY", "http://127.0.0.1:9");
     assert_eq!(status(&server.serve(), "a"), 200);
+}
+
+/// A worker of the server ends with its last client; the connection to Keystone that it has opened
+/// serves the others.
+#[test]
+fn a_worker_that_ends_takes_no_connection_to_keystone_with_it() {
+    let keystone = FakeKeystone::start();
+    keystone.know("first", "p", "member", 3600);
+    keystone.know("second", "q", "member", 3600);
+    let server = start(&keystone.url).set("KEYSTONE_TIMEOUT", "1m").set("SHUTDOWN_TIMEOUT", "1m").serve();
+    // Clients go to the workers in turn: another one uses the connection next.
+    assert_eq!(status(&server, "first"), 200);
+    keystone.state().held = true;
+    let mut stream = server.connect();
+    let request = b"GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\nX-Auth-Token: second\r\n\r\n";
+    stream.write_all(request).expect("the request can be sent");
+    keystone.wait_for_validations(2);
+    is_served_though_another_worker_ends(server, stream, || keystone.release());
 }
 
 #[test]

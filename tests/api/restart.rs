@@ -1,11 +1,12 @@
 //! The end of a server that has clients. tests/restart/restart does it under load, and behind nginx.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStderr, Command};
 
-use crate::support::{Answer, Engine, Image, Start, get, image, on_both_engines};
+use crate::support::{Answer, Engine, Glimpse, Image, Start, get, image, on_both_engines};
 
 /// They are in the queue of the kernel, and some are accepted before the signal is seen, some after.
 fn connections_that_are_there_at_the_signal_are_served(engine: Engine) {
@@ -39,6 +40,41 @@ fn serves_all_at(engine: Engine, signal: &str) {
         assert_eq!(Answer::read(stream, "GET").images().len(), 1);
     }
     assert!(server.wait().success());
+}
+
+/// A worker of the server ends with its last client. Connections to the database that it has opened
+/// serve the other workers to their end.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_worker_that_ends_takes_no_connection_with_it() {
+    let start = Start::new(Engine::Postgres).seed("0001_images.sql", image(1).insert());
+    let patient = ["QUERY_TIMEOUT", "SHUTDOWN_TIMEOUT"].into_iter().fold(start, |start, name| start.set(name, "1m"));
+    let server = patient.set("DATABASE_CONNECTIONS", "1").serve();
+    let list = get("/v1.1/images/detail");
+    // Clients go to the workers in turn: another one uses the connection next.
+    assert_eq!(server.send(&list).images().len(), 1);
+    let mut lock = server.database().lock("images");
+    let mut stream = server.connect();
+    stream.write_all(b"GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
+    lock.wait_for_another();
+    is_served_though_another_worker_ends(server, stream, || lock.release());
+}
+
+/// Ends a server that holds one request up, and lets it go on once no other worker is left.
+pub fn is_served_though_another_worker_ends(mut server: Glimpse, stream: TcpStream, release: impl FnOnce()) {
+    assert!(workers(&server) > 0);
+    server.signal("TERM");
+    while workers(&server) > 1 {}
+    release();
+    assert_eq!(Answer::read(stream, "GET").images().len(), 1);
+    assert!(server.wait().success());
+}
+
+fn workers(server: &Glimpse) -> usize {
+    let tasks = fs::read_dir(server.process().join("task")).expect("Linux");
+    let names = tasks.map(|task| fs::read_to_string(task.expect("a thread").path().join("comm")).unwrap_or_default());
+    // The kernel keeps fifteen letters of a name.
+    names.filter(|name| name.trim_end() == "actix-rt|system").count()
 }
 
 /// Starts a command for a database that is not there; returns once it says so.

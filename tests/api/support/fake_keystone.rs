@@ -51,7 +51,10 @@ impl FakeKeystone {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&served);
-                std::thread::spawn(move || serve(&stream, &shared));
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(&stream);
+                    while serve(&mut reader, &stream, &shared).is_some() {}
+                });
             }
         });
         Self { url, shared }
@@ -81,11 +84,11 @@ impl FakeKeystone {
     }
 }
 
-fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()> {
-    let mut reader = BufReader::new(stream);
+/// Answers one request; `None` where none will follow.
+fn serve(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
-        // Whoever connected has lost its patience.
+        // Whoever connected has gone.
         return None;
     }
     let mut headers = HashMap::new();
@@ -100,11 +103,10 @@ fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) -> Option<()> {
     reader.read_exact(&mut body).ok()?;
     let (status, token, body) = answer(&line, &headers, &serde_json::from_slice(&body).unwrap_or_default(), shared);
     let head = format!(
-        "HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\nConnection: close\r\n{}\r\n",
+        "HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n{}\r\n",
         body.len(),
         token.map(|token| format!("X-Subject-Token: {token}\r\n")).unwrap_or_default()
     );
-    let mut stream = stream;
     let blanks = shared.0.lock().expect("no test thread has panicked").blanks;
     if status == 200 && blanks > 0 {
         stream.write_all(b"HTTP/1.1 200 Answer\r\nConnection: close\r\n\r\n").ok()?;
