@@ -2,7 +2,8 @@
 //!
 //! Each worker of the server has a runtime of its own, which ends with the worker's last client. A
 //! connection that was opened there ends with it, though another worker may be in the middle of a
-//! query on it. So what all workers share is opened on the runtime of the process.
+//! query on it. So what all workers share is opened on the runtime of the process, at least once
+//! workers may end.
 
 use std::future::pending;
 use std::panic::resume_unwind;
