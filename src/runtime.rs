@@ -2,8 +2,7 @@
 //!
 //! Each worker of the server has a runtime of its own, which ends with the worker's last client. A
 //! connection that was opened there ends with it, though another worker may be in the middle of a
-//! query on it. So what all workers share is opened on the runtime of the process, at least once
-//! workers may end.
+//! query on it. So what all workers share is opened on the runtime of the process.
 
 use std::future::pending;
 use std::panic::resume_unwind;

@@ -124,11 +124,10 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         shut(&door);
         drop(door);
         stopping.drain.run((longest / 4).min(DRAINED)).await;
-        // What still waits for the database gets its 503 while there is time to send it.
-        let last_moment = began + longest.saturating_sub((longest / 4).min(Duration::from_secs(1)));
-        let _ = tokio::time::timeout_at(last_moment.into(), stopping.store.outlive_workers()).await;
         actix_web::rt::spawn(handle.stop(true));
-        tokio::time::sleep_until(last_moment.into()).await;
+        // What still waits for the database gets its 503 while there is time to send it.
+        let grace = (longest / 4).min(Duration::from_secs(1));
+        tokio::time::sleep(longest.saturating_sub(grace + began.elapsed())).await;
         stopping.store.give_up();
         tokio::time::sleep(longest.saturating_sub(began.elapsed() + spare)).await;
         // Nobody waits any more where the server has ended before.

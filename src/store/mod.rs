@@ -277,14 +277,6 @@ impl Store {
         }
     }
 
-    /// Returns once workers may end without ending queries of others.
-    pub async fn outlive_workers(&self) {
-        match &self.pool {
-            Connections::Sqlite(_) => {}
-            Connections::Postgres(pool) => pool.outlive_workers().await,
-        }
-    }
-
     /// Ends all work that still runs, each with [`StoreError::Unavailable`].
     pub fn give_up(&self) {
         self.closing.send_replace(true);

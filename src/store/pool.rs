@@ -5,13 +5,13 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::Status;
 use deadpool::managed::{self, Manager, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
 use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqliteConnection, Transaction};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::error::{StoreError, said};
 use crate::runtime::MainRuntime;
@@ -116,21 +116,6 @@ pub struct Held<C> {
     connection: C,
     deadline: Arc<Deadline>,
     state: State,
-    /// Where it was opened on the runtime of a worker, with which it ends: whether workers may end.
-    of_worker: Option<watch::Receiver<bool>>,
-}
-
-impl<C: Kept> Held<C> {
-    async fn open(options: C::Options, of_worker: Option<watch::Receiver<bool>>) -> sqlx::Result<Self> {
-        let mut connection = C::connect_with(&options).await?;
-        let deadline = Arc::new(Deadline::new());
-        connection.obey(Arc::clone(&deadline)).await?;
-        Ok(Self { connection, deadline, state: State::Sound, of_worker })
-    }
-
-    fn may_end_with_its_worker(&self) -> bool {
-        self.of_worker.as_ref().is_some_and(|may_end| *may_end.borrow())
-    }
 }
 
 /// A connection of the pool, taken for one query.
@@ -230,9 +215,9 @@ impl<C: Kept> Drop for Taken<C> {
         let object = self.object.take().expect("it is there until the end");
         match object.state {
             State::Left if C::OUTLIVES_QUERIES => object.deadline.set(Duration::ZERO),
-            State::Sound if !object.may_end_with_its_worker() => {}
+            State::Sound => {}
             // At once, not when somebody needs the next one.
-            State::Sound | State::Left | State::Failed => return drop(Object::take(object)),
+            State::Left | State::Failed => return drop(Object::take(object)),
         }
         drop(object);
         self.returned.notify_one();
@@ -253,10 +238,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Opens connections.
 pub struct Opener<C: Connection> {
     options: C::Options,
-    /// Opens them once workers may end. Before, the worker does that needs one: what another thread
-    /// hears first takes longer.
     runtime: MainRuntime,
-    workers_may_end: watch::Sender<bool>,
     /// When a connection could not be opened last, and why.
     failed: Mutex<Option<(Instant, String)>>,
     /// How many are being opened.
@@ -278,7 +260,7 @@ impl<C: Connection> Opener<C> {
         self.failed().as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, reason)| reason.clone())
     }
 
-    fn failed(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+    fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -294,19 +276,19 @@ impl<C: Kept> Manager for Opener<C> {
         if let Some(reason) = self.refused().filter(|_| !is_alone) {
             return Err(reason);
         }
-        let of_worker = Some(self.workers_may_end.subscribe()).filter(|may_end| !*may_end.borrow());
-        let is_of_worker = of_worker.is_some();
-        let open = Box::pin(Held::open(self.options.clone(), of_worker));
-        let opened = if is_of_worker { open.await } else { self.runtime.run(open).await };
-        let opened = opened.map_err(|error| said(&error));
+        let options = self.options.clone();
+        let opened = self.runtime.run(async move {
+            let mut connection = C::connect_with(&options).await?;
+            let deadline = Arc::new(Deadline::new());
+            connection.obey(Arc::clone(&deadline)).await?;
+            Ok(Held { connection, deadline, state: State::Sound })
+        });
+        let opened = opened.await.map_err(|error: sqlx::Error| said(&error));
         *self.failed() = opened.as_ref().err().map(|reason| (Instant::now(), reason.clone()));
         opened
     }
 
     async fn recycle(&self, held: &mut Held<C>, metrics: &Metrics) -> RecycleResult<String> {
-        if held.may_end_with_its_worker() {
-            return Err(RecycleError::message("its worker may end"));
-        }
         let has_rested = C::RESTS.is_some_and(|rests| metrics.last_used() > rests);
         if held.state == State::Left || has_rested {
             held.connection.ping().await.map_err(|error| RecycleError::Backend(said(&error)))?;
@@ -329,17 +311,13 @@ pub struct Pool<C: Kept> {
 }
 
 impl<C: Kept> Pool<C> {
-    /// A pool of up to `size` connections, which are opened when they are needed; called on the runtime
-    /// of the process. Each query runs in a transaction of its own where `begin` tells how that begins.
+    /// A pool of up to `size` connections, which are opened when they are needed, on the runtime that
+    /// this is called on. Each query runs
+    /// in a transaction of its own where `begin` tells how that begins.
     pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
         let size = usize::try_from(size).expect("a pool fits in memory");
-        let opener = Opener {
-            options,
-            runtime: MainRuntime::this(),
-            workers_may_end: watch::Sender::new(false),
-            failed: Mutex::new(None),
-            opening: AtomicUsize::new(0),
-        };
+        let (failed, opening) = (Mutex::new(None), AtomicUsize::new(0));
+        let opener = Opener { options, runtime: MainRuntime::this(), failed, opening };
         let connections =
             managed::Pool::builder(opener).max_size(size).build().expect("a pool without time-outs needs no runtime");
         Self {
@@ -426,15 +404,6 @@ impl<C: Kept> Pool<C> {
         }
     }
 
-    /// Returns once no connection is left, nor will be again, that ends with a worker: queries on those
-    /// have come to their ends.
-    pub async fn outlive_workers(&self) {
-        let workers_may_end = &self.connections.manager().workers_may_end;
-        workers_may_end.send_replace(true);
-        drop(self.connections.retain(|held, _| !held.may_end_with_its_worker()));
-        workers_may_end.closed().await;
-    }
-
     /// Closes the connections that are not in use; there will be no others.
     pub async fn close(&self) {
         for held in self.connections.retain(|_, _| false).removed {
@@ -442,37 +411,5 @@ impl<C: Kept> Pool<C> {
             let _ = held.connection.close().await;
         }
         self.connections.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
-    use sqlx::sqlite::SqliteConnectOptions;
-
-    use super::{Duration, Pool, SqliteConnection};
-
-    /// Each worker has a runtime of its own, and a connection that was opened there ends with it.
-    #[tokio::test]
-    async fn workers_may_end_once_no_connection_of_theirs_is_in_use() {
-        let options = SqliteConnectOptions::new().in_memory(true);
-        let pool = Pool::<SqliteConnection>::new(options, 3, Duration::from_secs(10), None);
-        let (mut used, mut idle) =
-            (pool.acquire().await.expect("a connection"), pool.acquire().await.expect("another"));
-        used.ended(true);
-        idle.ended(true);
-        drop(idle);
-        let mut end = pin!(pool.outlive_workers());
-        let mut context = Context::from_waker(Waker::noop());
-        assert_eq!(end.as_mut().poll(&mut context), Poll::Pending, "one is in use");
-        let mut later = pool.acquire().await.expect("a connection");
-        assert!(later.of_worker.is_none());
-        later.ended(true);
-        drop(later);
-        drop(used);
-        assert_eq!(end.as_mut().poll(&mut context), Poll::Ready(()));
-        assert_eq!(pool.status()().size, 1, "only the one that was opened later is left");
     }
 }

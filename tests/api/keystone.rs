@@ -58,6 +58,8 @@ fn keystone_is_asked_without_a_proxy() {
     assert_eq!(status(&server.serve(), "a"), 200);
 }
 
+/// A worker of the server ends with its last client; the connection to Keystone that it has opened
+/// serves the others.
 #[test]
 fn a_worker_that_ends_takes_no_connection_to_keystone_with_it() {
     let keystone = FakeKeystone::start();

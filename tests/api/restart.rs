@@ -42,36 +42,25 @@ fn serves_all_at(engine: Engine, signal: &str) {
     assert!(server.wait().success());
 }
 
-/// A worker of the server ends with its last client. Queries of the others go on: those on connections
-/// to the database that it has opened, and those that begin meanwhile.
+/// A worker of the server ends with its last client. Connections to the database that it has opened
+/// serve the other workers to their end.
 #[test]
 #[ignore = "needs PostgreSQL: tests/run brings it"]
-fn queries_outlive_the_worker_that_has_opened_their_connection() {
+fn a_worker_that_ends_takes_no_connection_with_it() {
     let start = Start::new(Engine::Postgres).seed("0001_images.sql", image(1).insert());
     let patient = ["QUERY_TIMEOUT", "SHUTDOWN_TIMEOUT"].into_iter().fold(start, |start, name| start.set(name, "1m"));
-    let mut server = patient.serve();
-    let ask = |mut stream: &TcpStream| {
-        stream.write_all(b"GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
-    };
+    let server = patient.set("DATABASE_CONNECTIONS", "1").serve();
+    let list = get("/v1.1/images/detail");
     // Clients go to the workers in turn: another one uses the connection next.
-    assert_eq!(server.send(&get("/v1.1/images/detail")).images().len(), 1);
+    assert_eq!(server.send(&list).images().len(), 1);
     let mut lock = server.database().lock("images");
-    let (before, after) = (server.connect(), server.connect());
-    ask(&before);
-    lock.wait_for(1);
-    server.signal("TERM");
-    server.wait_for_log("finishing the requests in flight");
-    ask(&after);
-    lock.wait_for(2);
-    lock.release();
-    for stream in [before, after] {
-        assert_eq!(Answer::read(stream, "GET").images().len(), 1);
-    }
-    assert!(server.wait().success());
+    let mut stream = server.connect();
+    stream.write_all(b"GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n\r\n").expect("the request can be sent");
+    lock.wait_for_another();
+    is_served_though_another_worker_ends(server, stream, || lock.release());
 }
 
-/// Ends a server that holds one request up, and lets it go on once no other worker is left: each ends
-/// with its last client.
+/// Ends a server that holds one request up, and lets it go on once no other worker is left.
 pub fn is_served_though_another_worker_ends(mut server: Glimpse, stream: TcpStream, release: impl FnOnce()) {
     assert!(workers(&server) > 0);
     server.signal("TERM");

@@ -209,18 +209,13 @@ pub struct Lock {
 impl Lock {
     /// Returns once somebody waits for the lock.
     pub fn wait_for_another(&mut self) {
-        self.wait_for(1);
-    }
-
-    /// Returns once so many wait for it.
-    pub fn wait_for(&mut self, others: i64) {
         let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = \
             (SELECT oid FROM pg_database WHERE datname = current_database())";
         while self
             .runtime
             .block_on(sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut self.connection))
             .expect("a count")
-            < others
+            == 0
         {}
     }
 
