@@ -26,7 +26,10 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Self::Unavailable(said(&error)),
+            // The last is an answer that cannot be understood.
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                Self::Unavailable(said(&error))
+            }
             sqlx::Error::Database(database) => match database.code() {
                 Some(code) if is_interrupt(&code) => Self::Interrupted(said(&error)),
                 Some(code) if is_passing(&code) || is_of_the_file(&code) => Self::Unavailable(said(&error)),

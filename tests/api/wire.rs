@@ -80,6 +80,18 @@ fn an_answer_that_is_cut_after_any_byte_is_a_503() {
 
 #[test]
 #[ignore = "needs PostgreSQL: tests/run brings it"]
+fn an_answer_that_cannot_be_understood_is_a_503() {
+    let (server, wire) = serve(&[]);
+    for (list, body) in &truth(&server) {
+        wire.garble();
+        assert!(!is_true(&server.get(list), body, list));
+        // The connection was given up, and nothing else.
+        assert_eq!(&expect_answered(&server, list), body);
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
 fn a_connection_that_is_cut_while_it_is_made_is_a_503() {
     let (server, wire) = serve(&[]);
     let (list, body) = truth(&server).swap_remove(0);

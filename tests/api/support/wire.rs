@@ -15,6 +15,8 @@ struct State {
     /// So many bytes of answers still pass, on all connections together; the next one cuts its
     /// connection.
     left: Option<usize>,
+    /// The first byte of the next answer is changed.
+    is_garbled: bool,
     /// Bytes of answers that have passed.
     passed: usize,
     open: Vec<TcpStream>,
@@ -78,6 +80,11 @@ impl Wire {
         self.state().is_slow = true;
     }
 
+    /// Changes the first byte of the next answer, which tells what it is.
+    pub fn garble(&self) {
+        self.state().is_garbled = true;
+    }
+
     /// Lets all through again, what has been held up first.
     pub fn heal(&self) {
         let mut state = self.state();
@@ -104,6 +111,9 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<Stat
                 *left -= passing;
             }
             state.passed += passing;
+            if std::mem::take(&mut state.is_garbled) {
+                bytes[0] = 0xff;
+            }
         }
         let step = if is_answer && state.is_slow { 1 } else { passing.max(1) };
         drop(state);
