@@ -188,3 +188,48 @@ fn no_entry_of_a_common_name_is_passed_over(engine: Engine) {
     });
 }
 on_both_engines!(no_entry_of_a_common_name_is_passed_over);
+
+/// A list is followed to its end, and each page costs what the first one does, also where a filter is
+/// on the key that it is ordered by: the marker is where the index is entered.
+fn pages_far_into_an_order_cost_no_more_where_its_key_is_filtered(engine: Engine) {
+    let database = generated(engine);
+    let shown = "NOT deleted AND status <> 'killed'";
+    let mut queries = Vec::new();
+    for (filter, condition, key) in [
+        ("changes-since=2000", "TRUE", "updated_at"),
+        ("size_min=1000000", "size >= 1000000", "size"),
+        ("size_max=90000000000", "size <= 90000000000", "size"),
+        ("name=ubuntu-22.04", "name = 'ubuntu-22.04'", "name"),
+        ("status=active", "status = 'active'", "status"),
+        ("status=in:queued,active", "status IN ('queued', 'active')", "status"),
+        ("disk_format=in:vhdx,vmdk", "disk_format IN ('vhdx', 'vmdk')", "disk_format"),
+        ("container_format=bare", "container_format = 'bare'", "container_format"),
+    ] {
+        for direction in ["asc", "desc"] {
+            let order = format!("{key} {direction}, created_at {direction}, id {direction}");
+            let far = format!("(SELECT count(*) * 4 / 5 FROM images WHERE {shown} AND {condition})");
+            let marker = database.texts(format!(
+                "SELECT CAST(id AS TEXT) FROM images WHERE {shown} AND {condition} ORDER BY {order} LIMIT 1 OFFSET {far}"
+            ));
+            let marker = marker.into_iter().flatten().next().expect("an image");
+            let first = format!("{filter}&sort_key={key}&sort_dir={direction}");
+            queries.extend([format!("{first}&marker={marker}"), first]);
+        }
+    }
+    run(async {
+        let store = open(&database);
+        let view = View { listed: Scope::All, markers: Markers::Any };
+        for query in queries {
+            let explained = explain(&store, &query, &view).await;
+            let found = explained.statements.last().expect("the statement of the page");
+            let (cost, most) = match engine {
+                Engine::Sqlite => (found.work, 4_000),
+                Engine::Postgres => (matrix::buffers(found), 200),
+            };
+            assert!(cost < most, "{cost} for {query}: {:#?}", found.steps);
+            assert!(matches!(explained.choice.plan, Plan::FirstWalk(_)), "{query}");
+        }
+        store.close().await;
+    });
+}
+on_both_engines!(pages_far_into_an_order_cost_no_more_where_its_key_is_filtered);

@@ -95,7 +95,13 @@ pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
     }
     let ties = vec![Column::CreatedAt, Column::Id];
     let [mark_is_null, mark_is_not_null] = ["(SELECT key FROM mark) IS NULL", "(SELECT key FROM mark) IS NOT NULL"];
+    let is_filtered = query.filters.iter().any(|filter| filter.column == query.sort_key);
     match query.sort_dir {
+        // No filter lets null through.
+        Direction::Asc if is_filtered => {
+            vec![part(Some(mark_is_null), Key::Any, Vec::new()), part(None, Key::Any, beyond)]
+        }
+        Direction::Desc if is_filtered => vec![part(None, Key::Any, beyond)],
         Direction::Asc => vec![
             part(Some(mark_is_null), Key::Null, ties),
             part(Some(mark_is_null), Key::NotNull, Vec::new()),
@@ -106,6 +112,40 @@ pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
             part(Some(mark_is_null), Key::Null, ties),
             part(Some(mark_is_not_null), Key::Null, Vec::new()),
         ],
+    }
+}
+
+/// What filters let through of the sort key, as far as it bounds a walk in its order. An index is
+/// entered at one end only: where that is the marker, the filters bound the other end. What lies
+/// between several values is passed over, as lists of values are no bounds to PostgreSQL.
+pub(super) fn push_bounds<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, part: &Part) {
+    let key = query.sort_key.name();
+    let is_entered = part.beyond.first() == Some(&query.sort_key);
+    let is_desc = query.sort_dir == Direction::Desc;
+    for filter in query.filters.iter().filter(|filter| filter.column == query.sort_key) {
+        let text = |text: &String| Value::Text(text.clone());
+        let (least, most) = match &filter.test {
+            Test::Equal(value) if !is_entered => {
+                sql.push(format_args!(" AND {key} = "));
+                sql.bind(value);
+                continue;
+            }
+            Test::Equal(value) => (Some(value.clone()), Some(value.clone())),
+            Test::AtLeast(value) => (Some(value.clone()), None),
+            Test::AtMost(value) => (None, Some(value.clone())),
+            Test::OneOf(items) => (items.iter().min().map(text), items.iter().max().map(text)),
+            Test::Never => (None, None),
+        };
+        if least.is_none() && most.is_none() {
+            sql.push(" AND FALSE");
+        }
+        let (least, most) = (least.filter(|_| !is_entered || is_desc), most.filter(|_| !is_entered || !is_desc));
+        for (operator, bound) in [(" >= ", least), (" <= ", most)] {
+            if let Some(bound) = bound {
+                sql.push(format_args!(" AND {key}{operator}"));
+                sql.bind(&bound);
+            }
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::fmt::{self, Display};
 
 use uuid::Uuid;
 
-use super::condition::{CANDIDATE, Conditions, push_filter, push_filters_on, push_named, push_predicate, push_scope};
+use super::condition::{CANDIDATE, Conditions, push_filter, push_named, push_predicate, push_scope};
 use super::dialect::Dialect;
-use super::order::{Part, Period, order, parts, push_order, push_part};
+use super::order::{Part, Period, order, parts, push_bounds, push_order, push_part};
 use super::path::{Path, push_path};
 use super::{Compiled, Projection, Sql, push_limit, wanted};
 use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value, View};
@@ -306,7 +306,7 @@ enum By<'a> {
     Equal(&'a Filter),
     /// The public ones.
     Public,
-    /// Those that the filters on the sort key itself let through.
+    /// Those between the bounds that filters on the sort key itself set.
     Order,
 }
 
@@ -385,7 +385,7 @@ impl<'a> Walked<'a> {
                 sql.push(" AND ");
                 push_scope(sql, &Scope::Public);
             }
-            By::Order => push_filters_on(sql, query, &[query.sort_key], ""),
+            By::Order => push_bounds(sql, query, part),
         }
         push_part(sql, query, part, "");
     }

@@ -55,9 +55,10 @@ const BRIEF_FIELDS: [&str; 6] = ["name", "container_format", "disk_format", "che
 fn random_lists_are_what_the_model_says(engine: Engine) {
     let (lists, seed) = (set_or("DIFFERENTIAL_LISTS", 10_000), set_or("DIFFERENTIAL_SEED", 1));
     let started = Instant::now();
-    let databases = [Catalog::new(engine, true), Catalog::new(engine, false)];
+    let mut databases = [Catalog::new(engine, true), Catalog::new(engine, false)];
     let mut done = Done::default();
     run(async {
+        databases.iter_mut().for_each(Catalog::open);
         for number in 0..lists.div_ceil(OF_A_CATALOG) {
             let mut random = Random::new(seed, number);
             let model = Model::new(catalog::images(&mut random));
@@ -123,6 +124,11 @@ impl Catalog {
             drop_indexes(&database);
         }
         let target = Target::parse(&database.url).expect("a target");
+        Self { database, target, stores: Vec::new(), registry: Vec::new() }
+    }
+
+    /// Opens the stores, on the runtime that asks them.
+    fn open(&mut self) {
         let patience = |walk| Patience {
             connections: Some(1),
             acquire: Duration::from_secs(30),
@@ -130,13 +136,13 @@ impl Catalog {
             pooled: false,
             walk,
         };
-        let stores: Vec<Store> = WALKS.into_iter().map(|walk| target.clone().open(patience(walk))).collect();
-        let registry = stores.iter().map(|store| {
+        for walk in WALKS {
+            let store = self.target.clone().open(patience(walk));
             let mut registry = Registry::default();
             store.register(&mut registry);
-            registry
-        });
-        Self { registry: registry.collect(), database, target, stores }
+            self.registry.push(registry);
+            self.stores.push(store);
+        }
     }
 
     async fn fill(&self, images: &[Image]) {
