@@ -11,11 +11,13 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
 /// The runtime of the process.
-#[derive(Clone)]
 pub struct MainRuntime(Handle);
 
 impl MainRuntime {
     /// The runtime that this is called on.
+    ///
+    /// # Panics
+    /// Where there is none.
     pub fn this() -> Self {
         Self(Handle::current())
     }

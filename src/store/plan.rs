@@ -43,7 +43,7 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut { plan: Plan::FirstScan(path) | Plan::Scan(path), rows, matches } => {
+            Self::Cut { plan: Plan::FirstScan(path), rows, matches } => {
                 write!(formatter, "by {path} the first {rows} rows were put in order, of which {matches} match")
             }
             Self::Cut { rows, matches, .. } => {

@@ -312,8 +312,7 @@ pub struct Pool<C: Kept> {
 
 impl<C: Kept> Pool<C> {
     /// A pool of up to `size` connections, which are opened when they are needed, on the runtime that
-    /// this is called on. Each query runs
-    /// in a transaction of its own where `begin` tells how that begins.
+    /// this is called on. Each query runs in a transaction of its own where `begin` tells how that begins.
     pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
         let size = usize::try_from(size).expect("a pool fits in memory");
         let (failed, opening) = (Mutex::new(None), AtomicUsize::new(0));

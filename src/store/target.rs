@@ -198,7 +198,11 @@ impl Target {
         if outcome.as_ref().is_err_and(anyhow::Error::is::<Failed>) { self.naming(outcome) } else { outcome }
     }
 
-    /// Opens the pool of connections that queries run on.
+    /// Opens the pool of connections that queries run on. They live on the runtime that this is called
+    /// on, which has to outlive all queries.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn open(self, patience: Patience) -> Store {
         let mut file = None;
         let pool = match self {

@@ -115,9 +115,10 @@ pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
     }
 }
 
-/// What filters let through of the sort key, as far as it bounds a walk in its order. An index is
-/// entered at one end only: where that is the marker, the filters bound the other end. What lies
-/// between several values is passed over, as lists of values are no bounds to PostgreSQL.
+/// What filters let through of the sort key, as far as it bounds a walk in its order; the filters
+/// themselves are looked at again for each row. An index is entered at one end only: where that is
+/// the marker, the filters bound the other end. What lies between several values is passed over, as
+/// lists of values are no bounds to PostgreSQL.
 pub(super) fn push_bounds<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, part: &Part) {
     let key = query.sort_key.name();
     let is_entered = part.beyond.first() == Some(&query.sort_key);

@@ -413,7 +413,7 @@ fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
     query.filters.iter().filter(|filter| rank(filter).is_some()).min_by_key(rank)
 }
 
-/// The columns that [`Conditions::Covered`] look at, and the order does not begin with.
+/// The columns that [`Conditions::Covered`] look at.
 fn covered_columns(query: &ImageQuery) -> BTreeSet<&'static str> {
     let filtered =
         query.filters.iter().map(|filter| filter.column).filter(|column| Conditions::Covered(&[]).take(*column));

@@ -56,7 +56,7 @@ impl Path {
     pub fn is_covered(self, query: &ImageQuery) -> bool {
         match self {
             Self::Equalities if query.filters.iter().any(|filter| filter.column == Column::Name) => {
-                // Which of the formats are null is not in the index of names.
+                // Which of the formats are null is not in SQLite's index of names; PostgreSQL's would tell.
                 let is_format = |column| matches!(column, Column::DiskFormat | Column::ContainerFormat);
                 let tells_null = |filter: &Filter| is_format(filter.column) && filter.test.takes_empty_text();
                 !is_format(query.sort_key) && !query.filters.iter().any(tells_null)
