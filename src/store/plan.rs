@@ -171,23 +171,26 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         findings: &mut Vec<Finding>,
     ) -> Result<Prospect, StoreError> {
         // PostgreSQL does not know how many there are before it has analysed them.
-        let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.into());
+        let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.max(1).into());
         let few = images.saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
         let size = SAMPLE.max(few / 20);
-        let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, size)).await?;
+        let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;
+        let (entered, sampled) = (sample[0], sample[1]);
         let mut shortest = None;
-        for (&path, lying) in paths.iter().zip(&sample[1..]) {
+        for (&path, lying) in paths.iter().zip(&sample[2..]) {
+            let entries = if matches!(path, Path::Equalities | Path::Visible) { entered } else { 1 };
             // In a sample a part of none stands for half a row.
-            let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample[0] + 1);
+            let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sampled + 1);
             findings.push(Finding::Expected { path, rows });
             // Where ids are not random, the sample may be empty.
-            if sample[0] < size || rows <= MAYBE_FEW * few {
+            if entries < few && (sampled < size || rows <= MAYBE_FEW * few) {
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, few)).await?[0];
                 findings.push(Finding::Counted { path, rows: counted, bound: few });
                 rows = if counted < few { counted } else { rows.max(few) };
             }
-            let cost = if path.is_covered(page.query) { rows } else { rows * LOOKUP };
+            let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
+            let cost = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
             if shortest.is_none_or(|(least, _)| cost < least) {
                 shortest = Some((cost, path));
             }

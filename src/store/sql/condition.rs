@@ -6,29 +6,31 @@ use uuid::Uuid;
 
 use super::Sql;
 use super::dialect::Dialect;
-use super::path::EQUALITIES;
 use crate::query::{Column, Filter, ImageQuery, Liveness, Markers, Scope, Test, Value, View};
 
 /// Put before a column of a walk's candidate.
 pub(super) const CANDIDATE: &str = "candidate_";
 
+/// The columns that the index of every path holds, so that no row need be looked up for a filter on
+/// them.
+pub(super) const HELD: [Column; 6] =
+    [Column::Name, Column::DiskFormat, Column::ContainerFormat, Column::Status, Column::Size, Column::UpdatedAt];
+
 /// Which of a query's own conditions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Conditions<'a> {
     All,
-    /// Those on columns that the index of every path holds, so that no row need be looked up for
-    /// them; but for those on columns that are seen to already.
+    /// Those on columns of [`HELD`], but for those that are seen to already.
     Covered(&'a [Column]),
     NotCovered,
 }
 
 impl Conditions<'_> {
     pub(super) fn take(self, column: Column) -> bool {
-        let is_covered = EQUALITIES.contains(&column) || matches!(column, Column::Size | Column::UpdatedAt);
         match self {
             Self::All => true,
-            Self::Covered(done) => is_covered && !done.contains(&column),
-            Self::NotCovered => !is_covered,
+            Self::Covered(done) => HELD.contains(&column) && !done.contains(&column),
+            Self::NotCovered => !HELD.contains(&column),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use uuid::Uuid;
 
-use super::condition::{CANDIDATE, Conditions, push_filter, push_named, push_predicate, push_scope};
+use super::condition::{CANDIDATE, Conditions, HELD, push_filter, push_named, push_predicate, push_scope};
 use super::dialect::Dialect;
 use super::order::{Part, Period, order, parts, push_bounds, push_order, push_part};
 use super::path::{Path, push_path};
@@ -37,7 +37,7 @@ impl Plan {
     pub fn bound(self, page: &Compiled) -> Option<u32> {
         match self {
             Self::FirstWalk(bound) | Self::Walk(bound) => Some(bound),
-            Self::FirstScan(_) if is_covered(page) => Some(wanted(page.query)),
+            Self::FirstScan(path) if is_covered(page, path) => Some(wanted(page.query)),
             Self::FirstScan(_) => Some(wanted(page.query).saturating_mul(ORDERED)),
             Self::Scan(_) => None,
         }
@@ -56,11 +56,15 @@ impl Display for Plan {
     }
 }
 
-/// Whether indexes hold all that a query and its caller ask of an image.
-fn is_covered(page: &Compiled) -> bool {
+/// Whether indexes hold all that a query and its caller ask of the images on a path.
+fn is_covered(page: &Compiled, path: Path) -> bool {
     let Compiled { query, view } = page;
-    let is_held = |filter: &Filter| Conditions::Covered(&[]).take(filter.column);
-    view.listed == Scope::All && query.properties.is_empty() && query.filters.iter().all(is_held)
+    let is_seen = match view.listed {
+        Scope::All => true,
+        Scope::Public | Scope::NotPublic => path == Path::Equalities,
+        Scope::Project(_) => false,
+    };
+    is_seen && query.properties.is_empty() && query.filters.iter().all(|filter| HELD.contains(&filter.column))
 }
 
 /// Put before a column of the order, as it stands beside a candidate.
@@ -272,14 +276,17 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: 
         push_scanned(sql, page, part, path);
     } else {
         let walked = Walked::by(page, part);
+        let is_merged = walked.shares.len() > 1;
         for (index, share) in walked.shares.iter().enumerate() {
-            sql.push(if index == 0 { "" } else { " UNION ALL SELECT TRUE" });
+            if is_merged {
+                sql.push(if index == 0 { " FROM (SELECT TRUE" } else { " UNION ALL SELECT TRUE FROM (SELECT TRUE" });
+            }
             walked.push_share(sql, page.query, part, share);
-        }
-        if let [_] = walked.shares {
-            // The order counts for nothing, but keeps planners to the index of the walk. What is merged
-            // would be sorted for it.
+            // The order counts for nothing, but keeps planners to the index of the walk.
             push_order(sql, page.query, "");
+            if is_merged {
+                sql.push(DB::FENCE).push(") AS share");
+            }
         }
     }
     push_limit(sql, 1);
@@ -400,23 +407,25 @@ pub fn price(page: &Compiled, lookup: i64) -> i64 {
     parts.iter().map(|part| row(part) + 1).sum()
 }
 
-/// The equality that most likely leads to the fewest images; nearly all of them are active.
+/// The equality that most likely leads to the fewest images; nearly all of them are active. Only the
+/// index that a name leads through holds names.
 fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
     let active = Value::Text("active".to_owned());
+    let is_named = query.filters.iter().any(|filter| filter.column == Column::Name);
     let rank = |filter: &&Filter| match (filter.column, &filter.test) {
         (Column::Name, Test::Equal(_)) => Some(0),
         (Column::Status, Test::Equal(status)) if *status != active => Some(1),
         (Column::DiskFormat, Test::Equal(_)) => Some(2),
         (Column::ContainerFormat, Test::Equal(_)) => Some(3),
+        (Column::Status, Test::Equal(_)) if !is_named => Some(4),
         _ => None,
     };
     query.filters.iter().filter(|filter| rank(filter).is_some()).min_by_key(rank)
 }
 
-/// The columns that [`Conditions::Covered`] look at.
+/// The columns that [`Conditions::Covered`] looks at.
 fn covered_columns(query: &ImageQuery) -> BTreeSet<&'static str> {
-    let filtered =
-        query.filters.iter().map(|filter| filter.column).filter(|column| Conditions::Covered(&[]).take(*column));
+    let filtered = query.filters.iter().map(|filter| filter.column).filter(|column| HELD.contains(column));
     let liveness = if query.liveness() == Liveness::Any { [].as_slice() } else { &["deleted", "status"] };
     let properties = (!query.properties.is_empty()).then_some("id");
     filtered.map(Column::name).chain(liveness.iter().copied()).chain(properties).collect()

@@ -193,23 +193,29 @@ impl Gap {
         }
     }
 
-    /// All values that the indexes hold of it. Those of a column are found by leaps through an index
-    /// of its own.
+    /// All values that the indexes hold of it.
     fn push_values<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
-        let Self::Column(column) = self else {
-            sql.push("SELECT FALSE AS value UNION ALL SELECT TRUE");
-            return;
+        match self {
+            Self::Flag(_) => sql.push("SELECT FALSE AS value UNION ALL SELECT TRUE"),
+            Self::Column(column) => {
+                push_leaps(sql, query, column);
+                sql.push("SELECT DISTINCT coalesce(value, '') AS value FROM leap")
+            }
         };
-        let name = column.name();
-        let shares = if query.liveness() == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
-        sql.push(format_args!(
-            "WITH RECURSIVE leap(share, value) AS (\
-             SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
-             FROM (SELECT FALSE AS share{shares}) AS shares UNION ALL \
-             SELECT share, (SELECT min({name}) FROM images WHERE deleted = share AND {name} > value) \
-             FROM leap WHERE value IS NOT NULL) SELECT DISTINCT coalesce(value, '') AS value FROM leap"
-        ));
     }
+}
+
+/// A table `leap` of the values of a column, found by leaps through an index of its own.
+fn push_leaps<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, column: Column) {
+    let name = column.name();
+    let shares = if query.liveness() == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
+    sql.push(format_args!(
+        "WITH RECURSIVE leap(share, value) AS (\
+         SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
+         FROM (SELECT FALSE AS share{shares}) AS shares UNION ALL \
+         SELECT share, (SELECT min({name}) FROM images WHERE deleted = share AND {name} > value) \
+         FROM leap WHERE value IS NOT NULL) "
+    ));
 }
 
 /// A column as the indexes of equalities hold it.
@@ -295,11 +301,27 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
     limit(sql);
 }
 
-/// Of a sample of `size` images: how many there are, and how many of them lie on each path. Ids are
-/// random, so that those that follow each other are a sample of all.
-pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64) {
+/// How often [`Path::Equalities`] enters its index, where of a column no more than `few` values are
+/// counted. Then, of a sample of `size` images, how many there are, and how many of them lie on each
+/// path. Ids are random, so that those that follow each other are a sample of all.
+pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64, few: i64) {
     let Compiled { query, view } = page;
-    sql.push("SELECT count(*)");
+    sql.push("SELECT CAST(1 AS bigint)");
+    if paths.contains(&Path::Equalities) {
+        for gap in Gap::of(query, &view.listed) {
+            match gap {
+                Gap::Flag(_) => sql.push(" * 2"),
+                Gap::Column(column) => {
+                    sql.push(" * (SELECT count(*) FROM (");
+                    push_leaps(sql, query, column);
+                    sql.push("SELECT 1 FROM leap");
+                    push_limit(sql, few);
+                    sql.push(") AS met)")
+                }
+            };
+        }
+    }
+    sql.push(", count(*)");
     for path in paths {
         sql.push(", count(CASE WHEN ");
         sql.push(if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" });
