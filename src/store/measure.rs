@@ -96,7 +96,7 @@ impl From<Plan> for Kind {
     fn from(plan: Plan) -> Self {
         match plan {
             Plan::FirstWalk(_) => Self::Walk,
-            Plan::Walk(_) => Self::LongerWalk,
+            Plan::Walk(_) | Plan::ShownWalk(_) => Self::LongerWalk,
             Plan::FirstScan(path) | Plan::Scan(path) => match path {
                 Path::Equalities => Self::ScanEqualities,
                 Path::Column(Column::Size) => Self::ScanSize,

@@ -42,14 +42,15 @@ macro_rules! schema {
 }
 
 /// Every file of `migrations/sqlite` and `migrations/postgres`.
-const SCHEMA: [Step; 7] = schema![
+const SCHEMA: [Step; 8] = schema![
     1 "0001_images",
     2 "0002_indexes",
     3 "0003_properties",
     4 "0004_covered_walks",
     5 "0005_covered_orders",
     6 "0006_deleted_apart",
-    7 "0007_named_formats"
+    7 "0007_named_formats",
+    8 "0008_private_by_owner"
 ];
 
 /// Where sqlx records the migrations of the schema.

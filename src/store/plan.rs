@@ -10,7 +10,7 @@
 //!
 //! A plan decides what a page costs, never what it holds.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use super::error::StoreError;
 use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sql};
@@ -146,15 +146,11 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let Some(matches) = DB::cut(&row)? else { return Ok(Found { row, choice: Choice { plan, findings } }) };
             let rows = plan.bound(page).expect("what has no bound is not cut");
             findings.push(Finding::Cut { plan, rows, matches });
-            if let Plan::FirstScan(path) = plan {
-                plan = Plan::Scan(path);
-                continue;
-            }
-            let prospect = match &prospect {
+            let prospect = match &mut prospect {
                 Some(prospect) => prospect,
-                None => prospect.insert(self.prospect(page, rows, &mut findings).await?),
+                None => prospect.insert(self.prospect(page, rows, matches, &mut findings).await?),
             };
-            plan = prospect.plan(page, rows, matches);
+            plan = prospect.after(plan, rows.into(), matches);
         }
     }
 
@@ -163,11 +159,12 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         Ok(rows.pop().ok_or(sqlx::Error::RowNotFound)?)
     }
 
-    /// What the paths to the matches of a page are like.
+    /// What the ways to the matches of a page are like, after a walk of so many rows and matches.
     async fn prospect(
         &mut self,
         page: &Compiled<'_>,
         walked: u32,
+        matches: i64,
         findings: &mut Vec<Finding>,
     ) -> Result<Prospect, StoreError> {
         // PostgreSQL does not know how many there are before it has analysed them.
@@ -176,9 +173,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let paths = Path::of(page.query, &page.view.listed);
         let size = SAMPLE.max(few / 20);
         let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;
-        let (entered, sampled) = (sample[0], sample[1]);
+        let (entered, shared, sampled, matching) = (sample[0], sample[1], sample[2], sample[3]);
         let mut shortest = None;
-        for (&path, lying) in paths.iter().zip(&sample[2..]) {
+        for (&path, lying) in paths.iter().zip(&sample[4..]) {
             let entries = if matches!(path, Path::Equalities | Path::Visible) { entered } else { 1 };
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sampled + 1);
@@ -195,30 +192,73 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 shortest = Some((cost, path));
             }
         }
-        Ok(Prospect { few, shortest })
+        let mut walks = vec![Walk::by(page, Plan::Walk, walked.into(), matches)];
+        if sql::is_shown_in_order(page) && shared < few {
+            walks.push(Walk { extra: shared * LOOKUP, ..Walk::by(page, Plan::ShownWalk, sampled.max(1), matching) });
+        }
+        let scan = shortest.map(|(cost, path)| (cost, Plan::FirstScan(path)));
+        Ok(Prospect { few, wanted: sql::wanted(page.query).into(), scan, walks })
     }
 }
 
-/// What is known of the paths to the matches of a page.
+/// What is known of the ways to the matches of a page.
 struct Prospect {
     /// So few rows that a path of them is surely a good one.
     few: i64,
+    wanted: i64,
     /// The shortest path, and about what it costs in rows that an index covers.
-    shortest: Option<(i64, Path)>,
+    scan: Option<(i64, Plan)>,
+    walks: Vec<Walk>,
+}
+
+/// A walk that starts anew when it is cut, longer each time.
+struct Walk {
+    plan: fn(u32) -> Plan,
+    /// What each of its rows costs, and what comes to it, in rows that an index covers.
+    price: i64,
+    extra: i64,
+    /// How many rows were looked at last, and how many matches there were.
+    walked: i64,
+    matches: i64,
+}
+
+impl Walk {
+    fn by(page: &Compiled<'_>, plan: fn(u32) -> Plan, walked: i64, matches: i64) -> Self {
+        Self { plan, price: sql::price(page, plan(0), LOOKUP), extra: 0, walked, matches }
+    }
+
+    fn next(&self, few: i64) -> i64 {
+        (self.walked * 4).max(few * 4 / self.price)
+    }
+
+    /// What the next one costs, if matches go on as they did.
+    fn cost(&self, few: i64, wanted: i64) -> i64 {
+        self.price * whole(self.walked, self.matches, wanted).min(self.next(few)) + self.extra
+    }
+}
+
+/// How many rows have the wanted matches, if all are like those that were looked at.
+fn whole(rows: i64, matches: i64, wanted: i64) -> i64 {
+    rows * 2 * wanted / (2 * matches + 1)
 }
 
 impl Prospect {
-    /// What follows a walk that was cut: the shortest path where that is likely to be cheaper than
-    /// to walk on, else a longer walk. However wrong the expectations are, a page so costs little
-    /// more than by the better of both.
-    fn plan(&self, page: &Compiled<'_>, walked: u32, matches: i64) -> Plan {
-        let price = sql::price(page, LOOKUP);
-        let walked = i64::from(walked);
-        let longer = (walked * 4).max(self.few * 4 / price);
-        let whole = walked * 2 * i64::from(sql::wanted(page.query)) / (2 * matches + 1);
-        match self.shortest {
-            Some((cost, path)) if cost <= price * whole.min(longer) => Plan::FirstScan(path),
-            _ => Plan::Walk(u32::try_from(longer).unwrap_or(u32::MAX)),
+    /// What follows a plan that was cut: what is likely to be the cheapest of the shortest path and the
+    /// next walks. However wrong the expectations are, a page so costs little more than by the best of
+    /// them.
+    fn after(&mut self, cut: Plan, rows: i64, matches: i64) -> Plan {
+        if let (Plan::FirstScan(path), Some((cost, _))) = (cut, self.scan) {
+            let looked_up = cost.min(whole(rows, matches, self.wanted));
+            self.scan = Some((cost + LOOKUP * looked_up, Plan::Scan(path)));
+        }
+        for walk in self.walks.iter_mut().filter(|walk| mem::discriminant(&(walk.plan)(0)) == mem::discriminant(&cut)) {
+            (walk.walked, walk.matches) = (rows, matches);
+        }
+        let cost = |walk: &&Walk| walk.cost(self.few, self.wanted);
+        let walk = self.walks.iter().rev().min_by_key(cost).expect("there is a walk");
+        match self.scan {
+            Some((least, plan)) if least <= cost(&walk) => plan,
+            _ => (walk.plan)(u32::try_from(walk.next(self.few)).unwrap_or(u32::MAX)),
         }
     }
 }

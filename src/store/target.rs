@@ -223,6 +223,8 @@ impl Target {
                     ("jit", "off".to_owned()),
                     // A statement says itself how its rows are met; to plan it costs more than to run it.
                     ("plan_cache_mode", "force_generic_plan".to_owned()),
+                    // Workers cost milliseconds to start, and make the planner take a sort for cheap.
+                    ("max_parallel_workers_per_gather", "0".to_owned()),
                     // Plans for all values take few rows for many and many for few. These two ways
                     // meet all rows before the first one is shown.
                     ("enable_seqscan", "off".to_owned()),

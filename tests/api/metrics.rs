@@ -118,7 +118,10 @@ fn queries_are_timed_by_the_plan_that_found_the_page(engine: Engine) {
     for (target, plan) in [
         ("/v1.1/images/detail?limit=3", "walk"),
         ("/v1.1/images/detail?size_max=20000&limit=25", "scan_size"),
-        ("/v1.1/images/detail?status=in:saving,queued&limit=25", "scan_equalities"),
+        (
+            "/v1.1/images/detail?disk_format=in:vdi,vhd&name=in:windows-server-2022,fedora-36&limit=25",
+            "scan_equalities",
+        ),
         ("/v1.1/images/detail?size_max=9500000&limit=5", "longer_walk"),
         (&marker, "walk"),
         ("/v1.1/images/00000000-0000-4000-8000-000000000002/members", "members"),

@@ -50,6 +50,23 @@ fn generated(engine: Engine) -> Database {
     start.database
 }
 
+/// Changes a generated catalog, and lets the engine look at it anew.
+fn change(database: &Database, sql: impl Into<String>) {
+    database.execute(sql);
+    if database.engine == Engine::Postgres {
+        // No index is as large as after an update of every row, or answers alone after it.
+        database.execute("VACUUM FULL images");
+        database.execute("VACUUM images");
+    }
+    database.execute("ANALYZE");
+}
+
+/// When the image in the middle was created.
+fn middle(database: &Database) -> String {
+    let middle = database.texts("SELECT CAST(created_at AS TEXT) FROM images ORDER BY created_at LIMIT 1 OFFSET 25000");
+    middle.into_iter().flatten().next().expect("a time")
+}
+
 fn open(database: &Database) -> Store {
     let patience = Patience {
         connections: Some(1),
@@ -116,17 +133,13 @@ on_both_engines!(no_query_does_more_work_than_its_bound);
 fn nor_in_a_catalog_of_another_kind(engine: Engine) {
     let database = generated(engine);
     let owner = database.texts("SELECT owner FROM images ORDER BY id LIMIT 1").remove(0).expect("an owner");
-    database.execute(format!(
+    let sql = format!(
         "UPDATE images SET
              updated_at = CASE WHEN substr(CAST(id AS TEXT), 35, 2) = '00' THEN updated_at ELSE created_at END,
              owner = CASE WHEN substr(CAST(id AS TEXT), 34, 1) < '8' THEN '{owner}' ELSE owner END,
              is_public = substr(CAST(id AS TEXT), 31, 3) IN ('000', '444', '888', 'ccc')"
-    ));
-    if engine == Engine::Postgres {
-        // What an update leaves behind keeps its indexes from answering alone.
-        database.execute("VACUUM images");
-    }
-    database.execute("ANALYZE");
+    );
+    change(&database, sql);
     // What is as old as its last change comes last among nearly all images, which are active.
     let is_far = |case: &Case| case.query.contains("sort_key=status") && case.query.contains("changes-since");
     hold_those(&database, 7, |case| !is_far(case));
@@ -137,16 +150,12 @@ on_both_engines!(nor_in_a_catalog_of_another_kind);
 /// begin alike.
 fn nor_where_deleted_images_lie_together(engine: Engine) {
     let database = generated(engine);
-    let middle = database.texts("SELECT CAST(created_at AS TEXT) FROM images ORDER BY created_at LIMIT 1 OFFSET 25000");
-    let middle = middle.into_iter().flatten().next().expect("a time");
-    database.execute(format!(
+    let sql = format!(
         "UPDATE images SET deleted = TRUE, status = 'deleted', deleted_at = updated_at
-         WHERE created_at < '{middle}' OR name LIKE 'u%' OR size > 4000000000"
-    ));
-    if engine == Engine::Postgres {
-        database.execute("VACUUM images");
-    }
-    database.execute("ANALYZE");
+         WHERE created_at < '{}' OR name LIKE 'u%' OR size > 4000000000",
+        middle(&database)
+    );
+    change(&database, sql);
     hold(&database, 7);
 }
 on_both_engines!(nor_where_deleted_images_lie_together);
@@ -155,15 +164,12 @@ on_both_engines!(nor_where_deleted_images_lie_together);
 /// that none of them has are not looked for among all of them, whatever else the query leaves open.
 fn no_entry_of_a_common_name_is_passed_over(engine: Engine) {
     let database = generated(engine);
-    database.execute(
+    change(
+        &database,
         "UPDATE images SET disk_format = 'raw', container_format = 'bare',
              name = CASE WHEN substr(CAST(id AS TEXT), 36, 1) < '8' THEN 'common' ELSE CAST(id AS TEXT) END
          WHERE disk_format <> 'vdi' OR disk_format IS NULL",
     );
-    if engine == Engine::Postgres {
-        database.execute("VACUUM images");
-    }
-    database.execute("ANALYZE");
     run(async {
         let store = open(&database);
         for scope in [Scope::All, Scope::Public, Scope::Project("nobody".to_owned())] {
@@ -233,3 +239,68 @@ fn pages_far_into_an_order_cost_no_more_where_its_key_is_filtered(engine: Engine
     });
 }
 on_both_engines!(pages_far_into_an_order_cost_no_more_where_its_key_is_filtered);
+
+/// Catalogs in which what a list asks for goes with something else, as the age of an image does with
+/// who may see it.
+fn nor_where_one_thing_goes_with_another(engine: Engine) {
+    let database = generated(engine);
+    let middle = middle(&database);
+    let owner = database.texts("SELECT owner FROM images ORDER BY id LIMIT 1").remove(0).expect("an owner");
+    let few = "SELECT owner FROM images GROUP BY owner ORDER BY count(*), owner LIMIT 1";
+    let few = database.texts(few).remove(0).expect("an owner");
+    let lists =
+        ["", "sort_dir=asc", "status=active", "disk_format=qcow2", "status=active&disk_format=qcow2&size_min=1"];
+    let callers = [Scope::Public, Scope::Project(owner.clone()), Scope::Project(few)];
+
+    change(&database, format!("UPDATE images SET is_public = created_at < '{middle}'"));
+    let mut beyond = beyond(&database, "public images are old", &lists, &callers);
+    change(&database, format!("UPDATE images SET is_public = created_at >= '{middle}'"));
+    beyond.extend(self::beyond(&database, "public images are young", &lists, &callers));
+    change(
+        &database,
+        format!(
+            "UPDATE images SET is_public = FALSE, owner = CASE WHEN created_at < '{middle}' THEN '{owner}' ELSE 'other' END"
+        ),
+    );
+    beyond.extend(self::beyond(&database, "own images are old", &lists, &callers[1..]));
+    change(&database, format!("UPDATE images SET status = 'killed' WHERE created_at > '{middle}' AND NOT deleted"));
+    beyond.extend(self::beyond(&database, "killed images are young", &lists, &[Scope::All]));
+    change(&database, "UPDATE images SET status = 'active'");
+    let lists =
+        ["status=killed", "disk_format=vdi&status=deleted", "status=in:queued,saving", "disk_format=vdi&status=queued"];
+    beyond.extend(self::beyond(&database, "all have one status", &lists, &[Scope::All, Scope::Public]));
+    change(
+        &database,
+        "UPDATE images SET disk_format = substr(CAST(id AS TEXT), 1, 3), container_format = substr(CAST(id AS TEXT), 34, 2)",
+    );
+    let lists =
+        ["status=queued", "name=nothing&status=active", "name=ubuntu-22.04&status=saving", "container_format=00"];
+    beyond.extend(self::beyond(&database, "there are many formats", &lists, &callers));
+    assert!(beyond.is_empty(), "{}", beyond.join("\n"));
+}
+on_both_engines!(nor_where_one_thing_goes_with_another);
+
+/// The lists that do more work than such a list of a catalog of this size may.
+fn beyond(database: &Database, catalog: &str, lists: &[&str], callers: &[Scope]) -> Vec<String> {
+    let bound = WALKS + BY_RANGES[0];
+    let bound = if database.engine == Engine::Sqlite { bound * STEPS_OF_A_ROW } else { bound };
+    run(async {
+        let store = open(database);
+        let mut beyond = Vec::new();
+        for listed in callers {
+            let view = View { listed: listed.clone(), markers: Markers::Listed };
+            for list in lists {
+                let explained = explain(&store, list, &view).await;
+                let work: i64 = explained.statements.iter().map(|statement| statement.work).sum();
+                if work > bound {
+                    beyond.push(format!(
+                        "{work} of {bound} for {list:?} of {listed:?} where {catalog}: {}",
+                        explained.choice.plan
+                    ));
+                }
+            }
+        }
+        store.close().await;
+        beyond
+    })
+}

@@ -82,8 +82,9 @@ pub trait Dialect: Database {
     /// Whether a CROSS JOIN gives rows in the order of its left side.
     const JOINS_IN_ORDER: bool;
 
-    /// Passes all images, by both values of the column that an index begins with.
-    const DELETED_OR_NOT: &str;
+    /// Opens and closes a condition that most rows may pass, for which an index shall be read all the
+    /// same.
+    const RARE: [&str; 2];
 
     /// Opens and closes the conditions of `images`, looked for once for each row of what it is
     /// joined to.
@@ -200,8 +201,7 @@ impl Dialect for Sqlite {
 
     const JOINS_IN_ORDER: bool = true;
 
-    // Otherwise the planner takes it for nearly all rows, and reads the table instead.
-    const DELETED_OR_NOT: &str = "unlikely(deleted IN (FALSE, TRUE))";
+    const RARE: [&str; 2] = ["unlikely(", ")"];
 
     const JOINED_IMAGES: [&str; 2] = ["images WHERE ", ""];
 
@@ -271,7 +271,7 @@ impl Dialect for Postgres {
 
     const JOINS_IN_ORDER: bool = false;
 
-    const DELETED_OR_NOT: &str = "deleted IN (FALSE, TRUE)";
+    const RARE: [&str; 2] = ["", ""];
 
     const JOINED_IMAGES: [&str; 2] = ["LATERAL (SELECT * FROM images WHERE ", " OFFSET 0) AS images"];
 

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::condition::{CANDIDATE, Conditions, HELD, push_filter, push_named, push_predicate, push_scope};
 use super::dialect::Dialect;
 use super::order::{Part, Period, order, parts, push_bounds, push_order, push_part};
-use super::path::{Path, push_path};
+use super::path::{Path, SHARED, push_path};
 use super::{Compiled, Projection, Sql, push_limit, wanted};
+use crate::image::checks::STATUSES;
 use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value, View};
 
 /// How the rows of a page are met.
@@ -21,6 +22,9 @@ pub enum Plan {
     /// In the order of the page, passing over what does not match: at most this many rows of each
     /// part of the order. Cheap where matches are dense.
     Walk(u32),
+    /// The same, through nothing but what the list would show without its filters. Cheap where matches
+    /// are dense among that.
+    ShownWalk(u32),
     /// All rows that one path leads to, of which the first ones are put in order afterwards: so many
     /// that most callers may see a page of them.
     FirstScan(Path),
@@ -36,7 +40,7 @@ impl Plan {
     /// holds; where there are more, the page may be cut short.
     pub fn bound(self, page: &Compiled) -> Option<u32> {
         match self {
-            Self::FirstWalk(bound) | Self::Walk(bound) => Some(bound),
+            Self::FirstWalk(bound) | Self::Walk(bound) | Self::ShownWalk(bound) => Some(bound),
             Self::FirstScan(path) if is_covered(page, path) => Some(wanted(page.query)),
             Self::FirstScan(_) => Some(wanted(page.query).saturating_mul(ORDERED)),
             Self::Scan(_) => None,
@@ -49,6 +53,9 @@ impl Display for Plan {
         match self {
             Self::FirstWalk(bound) | Self::Walk(bound) => {
                 write!(formatter, "walk in the order of the page, at most {bound} rows")
+            }
+            Self::ShownWalk(bound) => {
+                write!(formatter, "walk in the order of the page through what may be shown, at most {bound} rows")
             }
             Self::FirstScan(path) => write!(formatter, "all rows by {path}, of which the first are put in order"),
             Self::Scan(path) => write!(formatter, "all rows by {path}, put in order"),
@@ -148,7 +155,7 @@ fn push_rows<DB: Dialect>(
     sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (");
     match plan {
         Plan::FirstWalk(_) => push_walk(sql, page, before, part, plan, !DB::READS_ROWS_WHERE_MET),
-        Plan::Walk(_) => push_walk(sql, page, before, part, plan, true),
+        Plan::Walk(_) | Plan::ShownWalk(_) => push_walk(sql, page, before, part, plan, true),
         Plan::FirstScan(path) | Plan::Scan(path) => push_scan(sql, page, before, part, plan, path),
     }
     push_limit(sql, wanted(page.query));
@@ -165,7 +172,7 @@ fn push_walk<DB: Dialect>(
     looks_at_entries: bool,
 ) {
     let Compiled { query, view } = page;
-    let walked = Walked::by(page, part);
+    let walked = Walked::by(page, part, plan);
     let is_covering = looks_at_entries && walked.is_covering(query);
     let is_looked_up = is_covering || !DB::READS_ROWS_WHERE_MET;
     if is_looked_up {
@@ -194,7 +201,8 @@ fn push_walk<DB: Dialect>(
         sql.push(" AND ");
         push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
     } else {
-        push_predicate(sql, query, &view.listed, "", Conditions::All);
+        let scope = if matches!(walked.by, By::Seen(_)) { &Scope::All } else { &view.listed };
+        push_predicate(sql, query, scope, "", Conditions::All);
     }
     if is_looked_up {
         push_found_order(sql, query);
@@ -275,9 +283,9 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: 
     if let Plan::FirstScan(path) | Plan::Scan(path) = plan {
         push_scanned(sql, page, part, path);
     } else {
-        let walked = Walked::by(page, part);
+        let walked = Walked::by(page, part, plan);
         let is_merged = walked.shares.len() > 1;
-        for (index, share) in walked.shares.iter().enumerate() {
+        for (index, &share) in walked.shares.iter().enumerate() {
             if is_merged {
                 sql.push(if index == 0 { " FROM (SELECT TRUE" } else { " UNION ALL SELECT TRUE FROM (SELECT TRUE" });
             }
@@ -299,49 +307,95 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: 
     }
 }
 
-/// The rows of a part that one index holds side by side in the order of the page.
+/// Whether what a list shows can be walked through in the order of the page, and nothing else.
+pub fn is_shown_in_order(page: &Compiled) -> bool {
+    let Compiled { query, view } = page;
+    let asks_for = |columns: &[Column]| query.filters.iter().any(|filter| columns.contains(&filter.column));
+    let is_apart = match view.listed {
+        Scope::Public | Scope::Project(_) => true,
+        Scope::All | Scope::NotPublic => !asks_for(&[Column::Name]),
+    };
+    is_apart && query.sort_key == Column::CreatedAt && !asks_for(&[Column::UpdatedAt])
+}
+
+/// The rows of a part that an index, or several, hold side by side in the order of the page.
 struct Walked<'a> {
-    /// Those that are deleted lie apart from the others; the order merges all shares.
-    shares: &'static [&'static str],
+    /// The order merges all of them.
+    shares: Vec<Share<'a>>,
     /// Whether they are those that changed long after they were created.
     changed_late: bool,
     by: By<'a>,
 }
 
+#[derive(Clone, Copy)]
 enum By<'a> {
     /// Those with the value of an equality.
     Equal(&'a Filter),
     /// The public ones.
     Public,
+    /// What this project sees.
+    Seen(&'a str),
+    /// Those of each status that the list may show.
+    Statuses,
     /// Those between the bounds that filters on the sort key itself set.
     Order,
 }
 
+/// Rows of a walk that lie apart from its others.
+#[derive(Clone, Copy)]
+struct Share<'a> {
+    /// Those that are deleted lie apart in every index of a walk.
+    liveness: &'static str,
+    of: Of<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    All,
+    Public,
+    /// Private ones of this project.
+    Own(&'a str),
+    /// Those that are shared with this project, and that it sees for no other reason.
+    Shared(&'a str),
+    Status(&'static str),
+}
+
 impl<'a> Walked<'a> {
-    fn by(page: &Compiled<'a>, part: &Part) -> Self {
+    fn by(page: &Compiled<'a>, part: &Part, plan: Plan) -> Self {
         let Compiled { query, view } = page;
         let changed_late = matches!(part.period, Period::Before(_));
-        let by = match rarest_equality(query) {
+        let by = match (plan, rarest_equality(query), &view.listed) {
             _ if query.sort_key != Column::CreatedAt => By::Order,
+            (Plan::ShownWalk(_), _, Scope::Public) => By::Public,
+            (Plan::ShownWalk(_), _, Scope::Project(project)) => By::Seen(project),
+            (Plan::ShownWalk(_), ..) => By::Statuses,
             // Late changes have an index in the order of names and one in that of creation.
-            Some(filter) if filter.column == Column::Name || !changed_late => By::Equal(filter),
-            None if view.listed == Scope::Public && query.filters.is_empty() => By::Public,
+            (_, Some(filter), _) if filter.column == Column::Name || !changed_late => By::Equal(filter),
+            (_, None, Scope::Public) if query.filters.is_empty() => By::Public,
             _ => By::Order,
         };
-        let shares: &[&str] = match query.liveness() {
+        let liveness: &[&str] = match query.liveness() {
             // The order of ids is that of chance.
             _ if query.sort_key == Column::Id => &["TRUE"],
             Liveness::Live => &["deleted = FALSE"],
             Liveness::Any | Liveness::LiveOr(_) => &["deleted = FALSE", "deleted = TRUE"],
         };
-        Self { shares, changed_late, by }
+        let apart = match by {
+            By::Seen(project) => vec![Of::Public, Of::Own(project), Of::Shared(project)],
+            By::Public => vec![Of::Public],
+            By::Statuses => shown_statuses(query).map(Of::Status).collect(),
+            By::Equal(_) | By::Order => vec![Of::All],
+        };
+        let shares = liveness.iter().flat_map(|&liveness| apart.iter().map(move |&of| Share { liveness, of }));
+        Self { shares: shares.collect(), changed_late, by }
     }
 
     /// Whether the index holds every documented column that the query asks for.
     fn is_covering(&self, query: &ImageQuery) -> bool {
         let leads = match self.by {
             By::Equal(filter) => filter.column,
-            By::Public => return false,
+            By::Public | By::Seen(_) => return false,
+            By::Statuses => Column::Status,
             By::Order => query.sort_key,
         };
         match leads {
@@ -363,7 +417,7 @@ impl<'a> Walked<'a> {
         push_columns: impl Fn(&mut Sql<DB>),
     ) {
         let is_merged = self.shares.len() > 1;
-        for (index, share) in self.shares.iter().enumerate() {
+        for (index, &share) in self.shares.iter().enumerate() {
             sql.push(if index > 0 { " UNION ALL " } else { "" });
             sql.push(if is_merged { "SELECT * FROM (SELECT " } else { "SELECT " });
             push_columns(sql);
@@ -378,8 +432,32 @@ impl<'a> Walked<'a> {
     }
 
     /// The rows of a share.
-    fn push_share<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, share: &str) {
-        sql.push(" FROM images WHERE ").push(share);
+    fn push_share<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, share: Share) {
+        // There are few of those that are shared: their order is not looked for in an index.
+        let hide = if let Of::Shared(project) = share.of {
+            push_shared(sql, project);
+            DB::HIDE
+        } else {
+            sql.push(" FROM images WHERE ");
+            ""
+        };
+        sql.push(hide).push(share.liveness);
+        match share.of {
+            Of::All | Of::Shared(_) => {}
+            Of::Public => {
+                sql.push(" AND ");
+                push_scope(sql, &Scope::Public);
+            }
+            Of::Own(project) => {
+                let [open, close] = DB::RARE;
+                sql.push(" AND NOT is_public AND ").push(open).push("owner = ");
+                sql.bind(&Value::Text(project.to_owned()));
+                sql.push(close);
+            }
+            Of::Status(status) => {
+                sql.push(format_args!(" AND status = '{status}'"));
+            }
+        }
         if self.changed_late {
             sql.push(" AND ").push(DB::CHANGED_LATE);
         }
@@ -388,36 +466,57 @@ impl<'a> Walked<'a> {
                 sql.push(" AND ");
                 push_filter(sql, filter, "");
             }
-            By::Public => {
-                sql.push(" AND ");
-                push_scope(sql, &Scope::Public);
-            }
             By::Order => push_bounds(sql, query, part),
+            By::Public | By::Seen(_) | By::Statuses => {}
         }
-        push_part(sql, query, part, "");
+        push_part(sql, query, part, hide);
     }
+}
+
+/// The images that are shared with a project, and that it sees for no other reason.
+fn push_shared<DB: Dialect>(sql: &mut Sql<DB>, project: &str) {
+    let project = Value::Text(project.to_owned());
+    let [open, close] = DB::ANY;
+    sql.push(" FROM (SELECT ").push(DB::ALL).push(" FROM images WHERE id").push(open).push(SHARED);
+    sql.bind(&project);
+    sql.push(close).push(DB::FENCE).push(") AS images WHERE NOT is_public AND (owner IS NULL OR ");
+    sql.push(DB::HIDE).push("owner <> ");
+    sql.bind(&project);
+    sql.push(") AND ");
+}
+
+/// The statuses that a list may show, of images that are not deleted.
+fn shown_statuses(query: &ImageQuery) -> impl Iterator<Item = &'static str> {
+    let passes = |status: &str, filter: &Filter| match &filter.test {
+        Test::Equal(value) => *value == Value::Text(status.to_owned()),
+        Test::OneOf(items) => items.iter().any(|item| item == status),
+        _ => false,
+    };
+    let asked: Vec<&Filter> = query.filters.iter().filter(|filter| filter.column == Column::Status).collect();
+    STATUSES.into_iter().filter(move |status| match asked.as_slice() {
+        // Killed ones are shown where they are named.
+        [] => *status != "killed",
+        asked => asked.iter().all(|filter| passes(status, filter)),
+    })
 }
 
 /// What a walk that is cut costs for each row of its bound, in rows that an index covers; where it
 /// has to look a row up, that is `lookup` of them.
-pub fn price(page: &Compiled, lookup: i64) -> i64 {
-    let parts = parts(page.query, Plan::Walk(0));
-    let row = |part| if Walked::by(page, part).is_covering(page.query) { 1 } else { lookup };
+pub fn price(page: &Compiled, plan: Plan, lookup: i64) -> i64 {
+    let parts = parts(page.query, plan);
+    let row = |part| if Walked::by(page, part, plan).is_covering(page.query) { 1 } else { lookup };
     // It passes over its index once more to see that it is cut.
     parts.iter().map(|part| row(part) + 1).sum()
 }
 
-/// The equality that most likely leads to the fewest images; nearly all of them are active. Only the
-/// index that a name leads through holds names.
+/// The equality that most likely leads to the fewest images; nearly all of them are active.
 fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
     let active = Value::Text("active".to_owned());
-    let is_named = query.filters.iter().any(|filter| filter.column == Column::Name);
     let rank = |filter: &&Filter| match (filter.column, &filter.test) {
         (Column::Name, Test::Equal(_)) => Some(0),
         (Column::Status, Test::Equal(status)) if *status != active => Some(1),
         (Column::DiskFormat, Test::Equal(_)) => Some(2),
         (Column::ContainerFormat, Test::Equal(_)) => Some(3),
-        (Column::Status, Test::Equal(_)) if !is_named => Some(4),
         _ => None,
     };
     query.filters.iter().filter(|filter| rank(filter).is_some()).min_by_key(rank)

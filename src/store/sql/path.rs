@@ -5,7 +5,10 @@ use std::slice;
 
 use uuid::Uuid;
 
-use super::condition::{push_filter, push_filters_on, push_has_property, push_property_at, push_scope, push_test};
+use super::condition::{
+    Conditions, push_filter, push_filters_on, push_has_property, push_predicate, push_property_at, push_scope,
+    push_test,
+};
 use super::dialect::Dialect;
 use super::{Compiled, Sql, push_limit};
 use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value};
@@ -116,11 +119,14 @@ pub(super) fn push_path<DB: Dialect>(
         (Path::Column(column), _) => {
             sql.push("images WHERE ");
             match column {
-                Column::MinRam | Column::MinDisk => sql.push(column.name()).push(" <> 0"),
-                Column::Protected => sql.push(column.name()),
-                _ if query.liveness() == Liveness::Live => sql.push("deleted = FALSE"),
-                _ => sql.push(DB::DELETED_OR_NOT),
-            };
+                Column::MinRam | Column::MinDisk => {
+                    sql.push(column.name()).push(" <> 0");
+                }
+                Column::Protected => {
+                    sql.push(column.name());
+                }
+                _ => push_liveness(sql, query),
+            }
             push_filters_on(sql, query, path.columns(), "");
         }
         (Path::Property(place), _) => {
@@ -159,48 +165,95 @@ impl Reason {
 
 /// The ids of the images that a project may see for one reason.
 fn push_seen<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, reason: Reason) {
-    let own = match reason {
+    match reason {
         Reason::Public => return push_path(sql, query, &Scope::Public, Path::Equalities, "images.id"),
-        Reason::Own => "SELECT id FROM images WHERE owner = ",
-        Reason::Member => "SELECT image_id FROM image_members WHERE member = ",
+        Reason::Own => {
+            sql.push("SELECT id FROM images WHERE NOT is_public AND ");
+            push_liveness(sql, query);
+            sql.push(" AND owner = ")
+        }
+        Reason::Member => sql.push(SHARED),
     };
-    sql.push(own);
     sql.bind(&Value::Text(project.to_owned()));
 }
 
-/// A column of the indexes of equalities that has no filter, in front of one that has.
-#[derive(Clone, Copy)]
-enum Gap {
-    Flag(&'static str),
-    Column(Column),
+/// The ids of the images that are shared with a project.
+pub(super) const SHARED: &str = "SELECT image_id FROM image_members WHERE member = ";
+
+/// The values of `deleted` that a list may show, as an index that begins with it needs them.
+fn push_liveness<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
+    if query.liveness() == Liveness::Live {
+        sql.push("deleted = FALSE");
+    } else {
+        let [open, close] = DB::RARE;
+        sql.push(open).push("deleted IN (FALSE, TRUE)").push(close);
+    }
 }
 
-impl Gap {
+/// A column of the indexes of equalities that may have several values, in front of others or last.
+#[derive(Clone, Copy)]
+enum Gap<'a> {
+    Flag(&'static str),
+    /// One that has no filter.
+    Column(Column),
+    /// One that has a list of values.
+    List(Column, &'a [String]),
+}
+
+impl<'a> Gap<'a> {
     /// The gaps of a query, in the order of the indexes.
-    fn of(query: &ImageQuery, scope: &Scope) -> Vec<Self> {
-        let is_asked = |column: &Column| query.filters.iter().any(|filter| filter.column == *column);
-        let last = EQUALITIES.iter().rposition(is_asked).unwrap_or_default();
+    fn of(query: &'a ImageQuery, scope: &Scope) -> Vec<Self> {
+        let asked = |column: &Column| query.filters.iter().find(|filter| filter.column == *column);
+        let last = EQUALITIES.iter().rposition(|column| asked(column).is_some()).unwrap_or_default();
         let deleted = (query.liveness() != Liveness::Live).then_some(Self::Flag("deleted"));
         let public = matches!(scope, Scope::All | Scope::Project(_)).then_some(Self::Flag("is_public"));
-        let columns = EQUALITIES[1..=last].iter().filter(|column| !is_asked(column));
-        deleted.into_iter().chain(public).chain(columns.map(|column| Self::Column(*column))).collect()
+        let columns = EQUALITIES[1..=last].iter().filter_map(|column| match asked(column).map(|filter| &filter.test) {
+            None => Some(Self::Column(*column)),
+            Some(Test::OneOf(items)) if !items.is_empty() => Some(Self::List(*column, items)),
+            Some(_) => None,
+        });
+        deleted.into_iter().chain(public).chain(columns).collect()
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Flag(name) => name,
-            Self::Column(column) => column.name(),
+            Self::Column(column) | Self::List(column, _) => column.name(),
         }
     }
 
-    /// All values that the indexes hold of it.
+    /// All values that the indexes hold of it, or that the query asks for.
     fn push_values<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery) {
         match self {
-            Self::Flag(_) => sql.push("SELECT FALSE AS value UNION ALL SELECT TRUE"),
+            Self::Flag(_) => {
+                sql.push("SELECT FALSE AS value UNION ALL SELECT TRUE");
+            }
             Self::Column(column) => {
                 push_leaps(sql, query, column);
-                sql.push("SELECT DISTINCT coalesce(value, '') AS value FROM leap")
+                sql.push("SELECT DISTINCT coalesce(value, '') AS value FROM leap");
             }
+            Self::List(_, items) => {
+                for (index, item) in items.iter().enumerate() {
+                    sql.push(if index == 0 { "SELECT " } else { " UNION SELECT " });
+                    sql.bind(&Value::Text(item.clone()));
+                    sql.push(if index == 0 { " AS value" } else { "" });
+                }
+            }
+        }
+    }
+
+    /// How many values there are, at most; not counted beyond `few`.
+    fn push_size<DB: Dialect>(self, sql: &mut Sql<DB>, query: &ImageQuery, few: i64) {
+        match self {
+            Self::Flag(_) => sql.push(2),
+            Self::Column(column) => {
+                sql.push("(SELECT count(*) FROM (");
+                push_leaps(sql, query, column);
+                sql.push("SELECT 1 FROM leap");
+                push_limit(sql, few);
+                sql.push(") AS met)")
+            }
+            Self::List(_, items) => sql.push(items.len()),
         };
     }
 }
@@ -225,8 +278,8 @@ fn push_key<DB: Dialect>(sql: &mut Sql<DB>, column: Column) -> &mut Sql<DB> {
 }
 
 /// The images that the filters of [`EQUALITIES`] let through, found by a prefix of an index: once for
-/// each value of the gaps, as planners take every name for a rare one, and would rather read all of
-/// its entries than leap over a list of values.
+/// each value of the gaps, as planners take every name for a rare one and the most common value of
+/// another column for any, and would rather read all entries than leap over a list of values.
 fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &Scope) {
     let gaps = Gap::of(query, scope);
     for gap in &gaps {
@@ -252,15 +305,17 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
         sql.push(" AND ");
         match gap {
             Gap::Flag(name) => sql.push(name),
-            Gap::Column(column) => push_key(sql, *column),
+            Gap::Column(column) | Gap::List(column, _) => push_key(sql, *column),
         };
         sql.push(format_args!(" = any_{}.value", gap.name()));
     }
     for &column in &EQUALITIES[1..] {
         for filter in query.filters.iter().filter(|filter| filter.column == column) {
-            sql.push(" AND ");
-            push_key(sql, column);
-            push_test(sql, &filter.test);
+            if !matches!(&filter.test, Test::OneOf(items) if !items.is_empty()) {
+                sql.push(" AND ");
+                push_key(sql, column);
+                push_test(sql, &filter.test);
+            }
             if column.is_nullable() && filter.test.takes_empty_text() {
                 // Which null is in the index, but never for a filter.
                 sql.push(format_args!(" AND {}{} IS NOT NULL", DB::HIDE, column.name()));
@@ -301,27 +356,31 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
     limit(sql);
 }
 
-/// How often [`Path::Equalities`] enters its index, where of a column no more than `few` values are
-/// counted. Then, of a sample of `size` images, how many there are, and how many of them lie on each
-/// path. Ids are random, so that those that follow each other are a sample of all.
+/// How often [`Path::Equalities`] enters its index, and how many images are shared with the caller,
+/// neither counted beyond `few` of a kind. Then, of a sample of `size` images, how many there are, how
+/// many of them match, whoever sees them, and how many lie on each path. Ids are random, so that those
+/// that follow each other are a sample of all.
 pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64, few: i64) {
     let Compiled { query, view } = page;
     sql.push("SELECT CAST(1 AS bigint)");
     if paths.contains(&Path::Equalities) {
         for gap in Gap::of(query, &view.listed) {
-            match gap {
-                Gap::Flag(_) => sql.push(" * 2"),
-                Gap::Column(column) => {
-                    sql.push(" * (SELECT count(*) FROM (");
-                    push_leaps(sql, query, column);
-                    sql.push("SELECT 1 FROM leap");
-                    push_limit(sql, few);
-                    sql.push(") AS met)")
-                }
-            };
+            sql.push(" * ");
+            gap.push_size(sql, query, few);
         }
     }
-    sql.push(", count(*)");
+    if let Scope::Project(project) = &view.listed {
+        sql.push(", (SELECT count(*) FROM (").push(SHARED);
+        sql.bind(&Value::Text(project.clone()));
+        push_limit(sql, few);
+        sql.push(") AS met)");
+    } else {
+        sql.push(", NULL");
+    }
+    sql.push(", count(*), count(CASE WHEN ");
+    push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(&[]));
+    push_filters_on(sql, query, &[Column::MinRam, Column::MinDisk, Column::Protected], "");
+    sql.push(" THEN 1 END)");
     for path in paths {
         sql.push(", count(CASE WHEN ");
         sql.push(if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" });

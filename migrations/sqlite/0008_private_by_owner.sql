@@ -1,0 +1,4 @@
+-- What a project sees are public images, which have an order of their own, and private ones. Its own
+-- lie in the order of their creation here; ids break ties, but cost more space than they save.
+DROP INDEX images_by_owner;
+CREATE INDEX images_by_owner ON images (owner, deleted, created_at) WHERE NOT is_public;
