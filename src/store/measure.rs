@@ -32,6 +32,8 @@ pub enum Kind {
     Walk,
     /// A page that took longer walks.
     LongerWalk,
+    /// A page that took a walk through nothing but what a list may show.
+    ShownWalk,
     /// A page that took a scan by the equalities.
     ScanEqualities,
     /// The same by the sizes.
@@ -57,9 +59,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Walk,
         Self::LongerWalk,
+        Self::ShownWalk,
         Self::ScanEqualities,
         Self::ScanSize,
         Self::ScanUpdatedAt,
@@ -77,6 +80,7 @@ impl Kind {
         match self {
             Self::Walk => "walk",
             Self::LongerWalk => "longer_walk",
+            Self::ShownWalk => "shown_walk",
             Self::ScanEqualities => "scan_equalities",
             Self::ScanSize => "scan_size",
             Self::ScanUpdatedAt => "scan_updated_at",
@@ -96,7 +100,8 @@ impl From<Plan> for Kind {
     fn from(plan: Plan) -> Self {
         match plan {
             Plan::FirstWalk(_) => Self::Walk,
-            Plan::Walk(_) | Plan::ShownWalk(_) => Self::LongerWalk,
+            Plan::Walk(_) => Self::LongerWalk,
+            Plan::ShownWalk(_) => Self::ShownWalk,
             Plan::FirstScan(path) | Plan::Scan(path) => match path {
                 Path::Equalities => Self::ScanEqualities,
                 Path::Column(Column::Size) => Self::ScanSize,

@@ -6,14 +6,15 @@
 //! are counted, each only up to `sqrt(images * page)` rows. Where all have more, matches cannot be
 //! so sparse that a walk of that length does not meet a page of them, as long as the filters do not
 //! depend on each other. Where they do, or two ranges together are that sparse, walks grow until
-//! the shortest path is the cheaper way.
+//! the shortest path is the cheaper way: that in the order of the page, and where there is one, that
+//! through nothing but what the list may show, whichever is expected to cost less.
 //!
 //! A plan decides what a page costs, never what it holds.
 
 use std::{fmt, mem};
 
 use super::error::StoreError;
-use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sql};
+use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sample, Sql};
 use crate::query::Value;
 
 /// A page as the database gave it, and how it was found.
@@ -45,6 +46,12 @@ impl fmt::Display for Finding {
         match self {
             Self::Cut { plan: Plan::FirstScan(path), rows, matches } => {
                 write!(formatter, "by {path} the first {rows} rows were put in order, of which {matches} match")
+            }
+            Self::Cut { plan: Plan::ShownWalk(_), rows, matches } => {
+                write!(
+                    formatter,
+                    "the walk through what may be shown was cut after {rows} rows, of which {matches} match"
+                )
             }
             Self::Cut { rows, matches, .. } => {
                 write!(formatter, "the walk in order was cut after {rows} rows, of which {matches} match")
@@ -172,73 +179,82 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let few = images.saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
         let size = SAMPLE.max(few / 20);
-        let sample = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;
-        let (entered, shared, sampled, matching) = (sample[0], sample[1], sample[2], sample[3]);
-        let mut shortest = None;
-        for (&path, lying) in paths.iter().zip(&sample[4..]) {
-            let entries = if matches!(path, Path::Equalities | Path::Visible) { entered } else { 1 };
+        let columns = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;
+        let sample = Sample::of(&columns).ok_or(sqlx::Error::RowNotFound)?;
+        let mut scan: Option<Scan> = None;
+        for (&path, lying) in paths.iter().zip(&sample.on_paths) {
+            let entries = if matches!(path, Path::Equalities | Path::Visible) { sample.entries } else { 1 };
             // In a sample a part of none stands for half a row.
-            let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sampled + 1);
+            let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample.images + 1);
             findings.push(Finding::Expected { path, rows });
             // Where ids are not random, the sample may be empty.
-            if entries < few && (sampled < size || rows <= MAYBE_FEW * few) {
+            if entries < few && (sample.images < size || rows <= MAYBE_FEW * few) {
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, few)).await?[0];
                 findings.push(Finding::Counted { path, rows: counted, bound: few });
                 rows = if counted < few { counted } else { rows.max(few) };
             }
             let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
             let cost = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
-            if shortest.is_none_or(|(least, _)| cost < least) {
-                shortest = Some((cost, path));
+            if scan.as_ref().is_none_or(|shortest| cost < shortest.cost) {
+                scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost });
             }
         }
-        let mut walks = vec![Walk::by(page, Plan::Walk, walked.into(), matches)];
-        if sql::is_shown_in_order(page) && shared < few {
-            walks.push(Walk { extra: shared * LOOKUP, ..Walk::by(page, Plan::ShownWalk, sampled.max(1), matching) });
+        let mut walks = vec![Walk::new(page, Plan::Walk, walked.into(), matches)];
+        if sql::has_shown_walk(page) && sample.memberships < few {
+            // They are put in order for the walk, and once more to see that it is cut.
+            let extra = 2 * LOOKUP * sample.memberships;
+            walks.push(Walk { extra, ..Walk::new(page, Plan::ShownWalk, sample.shown.max(1), sample.matches) });
         }
-        let scan = shortest.map(|(cost, path)| (cost, Plan::FirstScan(path)));
         Ok(Prospect { few, wanted: sql::wanted(page.query).into(), scan, walks })
     }
 }
 
-/// What is known of the ways to the matches of a page.
+/// What is known of the ways to the matches of a page. Costs are in rows that an index covers.
 struct Prospect {
     /// So few rows that a path of them is surely a good one.
     few: i64,
     wanted: i64,
-    /// The shortest path, and about what it costs in rows that an index covers.
-    scan: Option<(i64, Plan)>,
+    /// The scan by the shortest path.
+    scan: Option<Scan>,
     walks: Vec<Walk>,
+}
+
+struct Scan {
+    plan: Plan,
+    /// About how many rows the path has.
+    rows: i64,
+    cost: i64,
 }
 
 /// A walk that starts anew when it is cut, longer each time.
 struct Walk {
     plan: fn(u32) -> Plan,
-    /// What each of its rows costs, and what comes to it, in rows that an index covers.
+    /// What each of its rows costs, and what comes to all of them.
     price: i64,
     extra: i64,
-    /// How many rows were looked at last, and how many matches there were.
+    /// How many rows were looked at last, and how many of them match.
     walked: i64,
     matches: i64,
 }
 
 impl Walk {
-    fn by(page: &Compiled<'_>, plan: fn(u32) -> Plan, walked: i64, matches: i64) -> Self {
+    fn new(page: &Compiled<'_>, plan: fn(u32) -> Plan, walked: i64, matches: i64) -> Self {
         Self { plan, price: sql::price(page, plan(0), LOOKUP), extra: 0, walked, matches }
     }
 
+    /// The bound of the next one.
     fn next(&self, few: i64) -> i64 {
         (self.walked * 4).max(few * 4 / self.price)
     }
 
     /// What the next one costs, if matches go on as they did.
     fn cost(&self, few: i64, wanted: i64) -> i64 {
-        self.price * whole(self.walked, self.matches, wanted).min(self.next(few)) + self.extra
+        self.price * enough(self.walked, self.matches, wanted).min(self.next(few)) + self.extra
     }
 }
 
-/// How many rows have the wanted matches, if all are like those that were looked at.
-fn whole(rows: i64, matches: i64, wanted: i64) -> i64 {
+/// How many rows hold the wanted matches, if all are like those that were looked at.
+fn enough(rows: i64, matches: i64, wanted: i64) -> i64 {
     rows * 2 * wanted / (2 * matches + 1)
 }
 
@@ -247,17 +263,24 @@ impl Prospect {
     /// next walks. However wrong the expectations are, a page so costs little more than by the best of
     /// them.
     fn after(&mut self, cut: Plan, rows: i64, matches: i64) -> Plan {
-        if let (Plan::FirstScan(path), Some((cost, _))) = (cut, self.scan) {
-            let looked_up = cost.min(whole(rows, matches, self.wanted));
-            self.scan = Some((cost + LOOKUP * looked_up, Plan::Scan(path)));
-        }
-        for walk in self.walks.iter_mut().filter(|walk| mem::discriminant(&(walk.plan)(0)) == mem::discriminant(&cut)) {
-            (walk.walked, walk.matches) = (rows, matches);
+        match (cut, &mut self.scan) {
+            (Plan::FirstScan(path), Some(scan)) => {
+                scan.plan = Plan::Scan(path);
+                scan.cost += LOOKUP * scan.rows.min(enough(rows, matches, self.wanted));
+            }
+            _ => {
+                for walk in
+                    self.walks.iter_mut().filter(|walk| mem::discriminant(&(walk.plan)(0)) == mem::discriminant(&cut))
+                {
+                    (walk.walked, walk.matches) = (rows, matches);
+                }
+            }
         }
         let cost = |walk: &&Walk| walk.cost(self.few, self.wanted);
-        let walk = self.walks.iter().rev().min_by_key(cost).expect("there is a walk");
-        match self.scan {
-            Some((least, plan)) if least <= cost(&walk) => plan,
+        // Of two as cheap as each other the one that passes over less.
+        let walk = self.walks.iter().rev().min_by_key(cost).expect("every page can be walked to");
+        match &self.scan {
+            Some(scan) if scan.cost <= cost(&walk) => scan.plan,
             _ => (walk.plan)(u32::try_from(walk.next(self.few)).unwrap_or(u32::MAX)),
         }
     }

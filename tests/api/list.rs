@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::indexes::fill;
 use crate::support::{Answer, Engine, Glimpse, Image, Start, get, id, image, on_both_engines};
 
 /// A server on a catalog of these images, that asks for no token.
@@ -331,6 +332,30 @@ fn hostile_text_is_only_text(engine: Engine) {
     assert_eq!(server.get("/v1.1/images/detail").images().len(), 1);
 }
 on_both_engines!(hostile_text_is_only_text);
+
+/// A list of values is as long as a request line lets it be, and may let nothing through.
+fn as_many_values_as_a_request_holds_can_be_asked_for(engine: Engine) {
+    let server = Start::new(engine).seed("0001_images.sql", fill(engine)).serve();
+    let listed = |filter: &str, limit: u32| {
+        let answer = server.get(&format!("/v1.1/images/detail?{filter}&limit={limit}"));
+        assert_eq!(answer.status, 200, "{filter}: {}", answer.body);
+        answer.images().len()
+    };
+    for count in [1, 600, 1600] {
+        let values: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+        let list = format!("in:{},raw", values.join(","));
+        assert_eq!(listed(&format!("disk_format={list}"), 1000), 20, "{count}");
+        assert_eq!(listed(&format!("disk_format={list}&name=image-2,in:image-2"), 1000), 0, "{count}");
+        assert_eq!(listed(&format!("disk_format=raw&name={list},image-2"), 1000), 10, "{count}");
+        assert_eq!(listed(&format!("status={list},saving"), 1000), 20, "{count}");
+    }
+    for nothing in ["status=in:nothing", "status=in:", "disk_format=in:", "container_format=in:,", "name=in:"] {
+        for limit in [0, 25, 1000] {
+            assert_eq!(listed(nothing, limit), 0, "{nothing}");
+        }
+    }
+}
+on_both_engines!(as_many_values_as_a_request_holds_can_be_asked_for);
 
 /// Needs both engines at once, and so PostgreSQL.
 #[test]

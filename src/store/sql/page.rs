@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::condition::{CANDIDATE, Conditions, HELD, push_filter, push_named, push_predicate, push_scope};
 use super::dialect::Dialect;
 use super::order::{Part, Period, order, parts, push_bounds, push_order, push_part};
-use super::path::{Path, SHARED, push_path};
+use super::path::{MEMBERSHIPS, Path, push_path};
 use super::{Compiled, Projection, Sql, push_limit, wanted};
 use crate::image::checks::STATUSES;
 use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value, View};
@@ -307,15 +307,21 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: 
     }
 }
 
-/// Whether what a list shows can be walked through in the order of the page, and nothing else.
-pub fn is_shown_in_order(page: &Compiled) -> bool {
+/// Whether there is a [`Plan::ShownWalk`], and it is another than [`Plan::Walk`].
+pub fn has_shown_walk(page: &Compiled) -> bool {
     let Compiled { query, view } = page;
-    let asks_for = |columns: &[Column]| query.filters.iter().any(|filter| columns.contains(&filter.column));
-    let is_apart = match view.listed {
-        Scope::Public | Scope::Project(_) => true,
-        Scope::All | Scope::NotPublic => !asks_for(&[Column::Name]),
-    };
-    is_apart && query.sort_key == Column::CreatedAt && !asks_for(&[Column::UpdatedAt])
+    let asks_for = |column| query.filters.iter().any(|filter| filter.column == column);
+    query.sort_key == Column::CreatedAt
+        && !asks_for(Column::UpdatedAt)
+        && match (&view.listed, rarest_equality(query)) {
+            (Scope::Project(_), _) => true,
+            (Scope::Public, _) => !query.filters.is_empty(),
+            (Scope::All | Scope::NotPublic, equality) => {
+                !asks_for(Column::Name)
+                    && equality.is_none_or(|filter| filter.column != Column::Status)
+                    && shown_statuses(query).next().is_some()
+            }
+        }
 }
 
 /// The rows of a part that an index, or several, hold side by side in the order of the page.
@@ -355,8 +361,8 @@ enum Of<'a> {
     Public,
     /// Private ones of this project.
     Own(&'a str),
-    /// Those that are shared with this project, and that it sees for no other reason.
-    Shared(&'a str),
+    /// Those that this project is a member of, and that it sees for no other reason.
+    Member(&'a str),
     Status(&'static str),
 }
 
@@ -381,7 +387,7 @@ impl<'a> Walked<'a> {
             Liveness::Any | Liveness::LiveOr(_) => &["deleted = FALSE", "deleted = TRUE"],
         };
         let apart = match by {
-            By::Seen(project) => vec![Of::Public, Of::Own(project), Of::Shared(project)],
+            By::Seen(project) => vec![Of::Public, Of::Own(project), Of::Member(project)],
             By::Public => vec![Of::Public],
             By::Statuses => shown_statuses(query).map(Of::Status).collect(),
             By::Equal(_) | By::Order => vec![Of::All],
@@ -433,9 +439,9 @@ impl<'a> Walked<'a> {
 
     /// The rows of a share.
     fn push_share<DB: Dialect>(&self, sql: &mut Sql<DB>, query: &ImageQuery, part: &Part, share: Share) {
-        // There are few of those that are shared: their order is not looked for in an index.
-        let hide = if let Of::Shared(project) = share.of {
-            push_shared(sql, project);
+        // There are few of these: their order is not looked for in an index.
+        let hide = if let Of::Member(project) = share.of {
+            push_of_member(sql, project);
             DB::HIDE
         } else {
             sql.push(" FROM images WHERE ");
@@ -443,7 +449,7 @@ impl<'a> Walked<'a> {
         };
         sql.push(hide).push(share.liveness);
         match share.of {
-            Of::All | Of::Shared(_) => {}
+            Of::All | Of::Member(_) => {}
             Of::Public => {
                 sql.push(" AND ");
                 push_scope(sql, &Scope::Public);
@@ -473,11 +479,11 @@ impl<'a> Walked<'a> {
     }
 }
 
-/// The images that are shared with a project, and that it sees for no other reason.
-fn push_shared<DB: Dialect>(sql: &mut Sql<DB>, project: &str) {
+/// The images that a project is a member of, and that it sees for no other reason.
+fn push_of_member<DB: Dialect>(sql: &mut Sql<DB>, project: &str) {
     let project = Value::Text(project.to_owned());
     let [open, close] = DB::ANY;
-    sql.push(" FROM (SELECT ").push(DB::ALL).push(" FROM images WHERE id").push(open).push(SHARED);
+    sql.push(" FROM (SELECT ").push(DB::ALL).push(" FROM images WHERE id").push(open).push(MEMBERSHIPS);
     sql.bind(&project);
     sql.push(close).push(DB::FENCE).push(") AS images WHERE NOT is_public AND (owner IS NULL OR ");
     sql.push(DB::HIDE).push("owner <> ");
@@ -485,7 +491,7 @@ fn push_shared<DB: Dialect>(sql: &mut Sql<DB>, project: &str) {
     sql.push(") AND ");
 }
 
-/// The statuses that a list may show, of images that are not deleted.
+/// The statuses of images that a list may show, but for those that are deleted.
 fn shown_statuses(query: &ImageQuery) -> impl Iterator<Item = &'static str> {
     let passes = |status: &str, filter: &Filter| match &filter.test {
         Test::Equal(value) => *value == Value::Text(status.to_owned()),

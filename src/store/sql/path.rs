@@ -172,13 +172,13 @@ fn push_seen<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, project: &str, 
             push_liveness(sql, query);
             sql.push(" AND owner = ")
         }
-        Reason::Member => sql.push(SHARED),
+        Reason::Member => sql.push(MEMBERSHIPS),
     };
     sql.bind(&Value::Text(project.to_owned()));
 }
 
-/// The ids of the images that are shared with a project.
-pub(super) const SHARED: &str = "SELECT image_id FROM image_members WHERE member = ";
+/// The ids of the images that this project is a member of.
+pub(super) const MEMBERSHIPS: &str = "SELECT image_id FROM image_members WHERE member = ";
 
 /// The values of `deleted` that a list may show, as an index that begins with it needs them.
 fn push_liveness<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
@@ -209,8 +209,7 @@ impl<'a> Gap<'a> {
         let public = matches!(scope, Scope::All | Scope::Project(_)).then_some(Self::Flag("is_public"));
         let columns = EQUALITIES[1..=last].iter().filter_map(|column| match asked(column).map(|filter| &filter.test) {
             None => Some(Self::Column(*column)),
-            Some(Test::OneOf(items)) if !items.is_empty() => Some(Self::List(*column, items)),
-            Some(_) => None,
+            Some(test) => list(test).map(|items| Self::List(*column, items)),
         });
         deleted.into_iter().chain(public).chain(columns).collect()
     }
@@ -233,11 +232,13 @@ impl<'a> Gap<'a> {
                 sql.push("SELECT DISTINCT coalesce(value, '') AS value FROM leap");
             }
             Self::List(_, items) => {
+                sql.push("SELECT DISTINCT column1 AS value FROM (VALUES ");
                 for (index, item) in items.iter().enumerate() {
-                    sql.push(if index == 0 { "SELECT " } else { " UNION SELECT " });
+                    sql.push(if index == 0 { "(" } else { ", (" });
                     sql.bind(&Value::Text(item.clone()));
-                    sql.push(if index == 0 { " AS value" } else { "" });
+                    sql.push(")");
                 }
+                sql.push(") AS list");
             }
         }
     }
@@ -255,6 +256,14 @@ impl<'a> Gap<'a> {
             }
             Self::List(_, items) => sql.push(items.len()),
         };
+    }
+}
+
+/// The values of a list that has some.
+fn list(test: &Test) -> Option<&[String]> {
+    match test {
+        Test::OneOf(items) if !items.is_empty() => Some(items),
+        _ => None,
     }
 }
 
@@ -311,7 +320,7 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
     }
     for &column in &EQUALITIES[1..] {
         for filter in query.filters.iter().filter(|filter| filter.column == column) {
-            if !matches!(&filter.test, Test::OneOf(items) if !items.is_empty()) {
+            if list(&filter.test).is_none() {
                 sql.push(" AND ");
                 push_key(sql, column);
                 push_test(sql, &filter.test);
@@ -356,12 +365,35 @@ pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, b
     limit(sql);
 }
 
-/// How often [`Path::Equalities`] enters its index, and how many images are shared with the caller,
-/// neither counted beyond `few` of a kind. Then, of a sample of `size` images, how many there are, how
-/// many of them match, whoever sees them, and how many lie on each path. Ids are random, so that those
-/// that follow each other are a sample of all.
+/// What a look at a catalog tells of a page. Ids are random, so that images whose ids follow each
+/// other are a sample of all.
+pub struct Sample {
+    /// How often [`Path::Equalities`] enters its index.
+    pub entries: i64,
+    /// Of how many images the caller is a member.
+    pub memberships: i64,
+    /// How many images the sample has.
+    pub images: i64,
+    /// How many of them a list without filters may show, whoever sees them.
+    pub shown: i64,
+    /// How many of them pass the filters, whoever sees them.
+    pub matches: i64,
+    /// How many of them lie on each path.
+    pub on_paths: Vec<i64>,
+}
+
+impl Sample {
+    /// From the columns of [`push_sample`]; none, where these are not all there.
+    pub fn of(columns: &[i64]) -> Option<Self> {
+        let &[entries, memberships, images, shown, matches, ref on_paths @ ..] = columns else { return None };
+        Some(Self { entries, memberships, images, shown, matches, on_paths: on_paths.to_vec() })
+    }
+}
+
+/// The columns of a [`Sample`] of `size` images. What is not of the sample is not counted beyond `few`.
 pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64, few: i64) {
     let Compiled { query, view } = page;
+    let live = if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" };
     sql.push("SELECT CAST(1 AS bigint)");
     if paths.contains(&Path::Equalities) {
         for gap in Gap::of(query, &view.listed) {
@@ -370,20 +402,21 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
         }
     }
     if let Scope::Project(project) = &view.listed {
-        sql.push(", (SELECT count(*) FROM (").push(SHARED);
+        sql.push(", (SELECT count(*) FROM (").push(MEMBERSHIPS);
         sql.bind(&Value::Text(project.clone()));
         push_limit(sql, few);
         sql.push(") AS met)");
     } else {
         sql.push(", NULL");
     }
-    sql.push(", count(*), count(CASE WHEN ");
+    sql.push(", count(*), count(CASE WHEN ").push(live);
+    sql.push(if query.liveness() == Liveness::Live { " AND status <> 'killed'" } else { "" });
+    sql.push(" THEN 1 END), count(CASE WHEN ");
     push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(&[]));
     push_filters_on(sql, query, &[Column::MinRam, Column::MinDisk, Column::Protected], "");
     sql.push(" THEN 1 END)");
     for path in paths {
-        sql.push(", count(CASE WHEN ");
-        sql.push(if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" });
+        sql.push(", count(CASE WHEN ").push(live);
         push_filters_on(sql, query, path.columns(), DB::HIDE);
         match (path, &view.listed) {
             (Path::Equalities, scope @ (Scope::Public | Scope::NotPublic)) => {
@@ -392,10 +425,11 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
             }
             (Path::Visible, Scope::Project(project)) => {
                 // Few images are visible by membership alone.
-                sql.push(" AND is_public");
-                push_filters_on(sql, query, &EQUALITIES, DB::HIDE);
-                sql.push(" OR owner = ");
+                sql.push(" AND (owner = ");
                 sql.bind(&Value::Text(project.clone()));
+                sql.push(" OR is_public");
+                push_filters_on(sql, query, &EQUALITIES, DB::HIDE);
+                sql.push(")");
             }
             (&Path::Property(place), _) => push_has_property(sql, query, place, "images."),
             _ => {}

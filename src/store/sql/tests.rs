@@ -167,6 +167,47 @@ fn a_walk_goes_along_one_index_and_tells_where_it_left_off() {
 }
 
 #[test]
+fn a_walk_through_what_may_be_shown_merges_what_lies_apart() {
+    let of_project = page::<Postgres>("disk_format=raw", Scope::Project("p".to_owned()), Plan::ShownWalk(1000));
+    let shares: Vec<&str> = of_project.split("(SELECT images.* FROM images WHERE ").skip(1).collect();
+    for (share, expected) in shares.iter().rev().take(3).rev().zip([
+        "deleted = FALSE AND is_public ORDER BY created_at DESC, id DESC OFFSET 0) AS share UNION ALL",
+        "deleted = FALSE AND NOT is_public AND owner = $",
+        "id = ANY (ARRAY(SELECT image_id FROM image_members WHERE member = $",
+    ]) {
+        assert!(share.starts_with(expected), "{share}");
+    }
+    for (text, scope, merged) in [
+        ("", Scope::All, Some("queued, saving, uploading, importing, active, deactivated, pending_delete, deleted")),
+        (
+            "disk_format=raw",
+            Scope::NotPublic,
+            Some("queued, saving, uploading, importing, active, deactivated, pending_delete, deleted"),
+        ),
+        ("status=active", Scope::All, Some("active")),
+        ("status=in:killed,queued,unknown", Scope::All, Some("queued, killed, queued, killed")),
+        ("status=in:unknown", Scope::All, None),
+        ("status=in:", Scope::All, None),
+        ("status=queued", Scope::All, None),
+        ("name=a", Scope::All, None),
+        ("changes-since=2016", Scope::Public, None),
+        ("sort_key=size", Scope::Public, None),
+        ("property-a=1", Scope::Public, None),
+        ("status=in:", Scope::Public, Some("")),
+    ] {
+        let query = query(text);
+        let view = View { listed: scope.clone(), markers: Markers::Any };
+        assert_eq!(has_shown_walk(&Compiled { query: &query, view: &view }), merged.is_some(), "{text} {scope:?}");
+        let Some(merged) = merged else { continue };
+        let sql = page::<Sqlite>(text, scope, Plan::ShownWalk(1000));
+        let (_, walk) = sql.split_once(" FROM (SELECT document").expect("a page");
+        let statuses: Vec<&str> =
+            walk.split(" AND status = '").skip(1).map(|rest| rest.split('\'').next().expect("a status")).collect();
+        assert_eq!(statuses.join(", "), merged, "{text}");
+    }
+}
+
+#[test]
 fn what_was_created_long_before_changes_since_is_looked_for_among_late_changes() {
     let since = "changes-since=2016-05-03T01:02:03Z";
     let sql = page::<Postgres>(since, Scope::All, Plan::Walk(1000));
@@ -291,14 +332,14 @@ fn a_column_may_have_any_value_that_is_there_or_asked_for() {
         (
             "name=a&disk_format=in:raw,iso&container_format=bare",
             Scope::Public,
-            "(SELECT $1 AS value UNION SELECT $2) AS any_disk_format".to_owned(),
+            "(SELECT DISTINCT column1 AS value FROM (VALUES ($1), ($2)) AS list) AS any_disk_format".to_owned(),
             "TRUE AND name = $3 AND deleted = FALSE AND is_public = TRUE \
              AND coalesce(disk_format, '') = any_disk_format.value AND coalesce(container_format, '') = $4",
         ),
         (
             "container_format=in:,bare&status=queued&disk_format=raw",
             Scope::Public,
-            "(SELECT $1 AS value UNION SELECT $2) AS any_container_format".to_owned(),
+            "(SELECT DISTINCT column1 AS value FROM (VALUES ($1), ($2)) AS list) AS any_container_format".to_owned(),
             "TRUE AND deleted = FALSE AND is_public = TRUE \
              AND coalesce(container_format, '') = any_container_format.value \
              AND coalesce(disk_format, '') = $3 AND container_format IS NOT NULL AND status = $4",

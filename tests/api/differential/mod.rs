@@ -91,9 +91,16 @@ fn random_lists_are_what_the_model_says(engine: Engine) {
     );
     std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
     for plans in plans {
-        for plan in
-            ["walk", "longer_walk", "scan_equalities", "scan_size", "scan_updated_at", "scan_property", "scan_visible"]
-        {
+        for plan in [
+            "walk",
+            "longer_walk",
+            "shown_walk",
+            "scan_equalities",
+            "scan_size",
+            "scan_updated_at",
+            "scan_property",
+            "scan_visible",
+        ] {
             assert!(lists < 10_000 || plans[plan] > lists / 1000, "{plan} is hardly tried: {plans:?}");
         }
         assert_eq!(plans["unfinished"], 0);
