@@ -50,7 +50,7 @@ const SCHEMA: [Step; 8] = schema![
     5 "0005_covered_orders",
     6 "0006_deleted_apart",
     7 "0007_named_formats",
-    8 "0008_private_by_owner"
+    8 "0008_shown_in_order"
 ];
 
 /// Where sqlx records the migrations of the schema.

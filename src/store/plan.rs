@@ -201,9 +201,11 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         }
         let mut walks = vec![Walk::new(page, Plan::Walk, walked.into(), matches)];
         if sql::has_shown_walk(page) && sample.memberships < few {
+            // As if as many had been looked at as the next walk has to be longer than.
+            let matches = sample.matches.saturating_mul(few) / sample.shown.max(1);
             // They are put in order for the walk, and once more to see that it is cut.
             let extra = 2 * LOOKUP * sample.memberships;
-            walks.push(Walk { extra, ..Walk::new(page, Plan::ShownWalk, sample.shown.max(1), sample.matches) });
+            walks.push(Walk { extra, ..Walk::new(page, Plan::ShownWalk, few, matches) });
         }
         Ok(Prospect { few, wanted: sql::wanted(page.query).into(), scan, walks })
     }

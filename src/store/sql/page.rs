@@ -405,8 +405,9 @@ impl<'a> Walked<'a> {
             By::Order => query.sort_key,
         };
         match leads {
-            Column::CreatedAt | Column::Name | Column::Size | Column::UpdatedAt => true,
-            Column::Status | Column::ContainerFormat | Column::DiskFormat => {
+            Column::Name | Column::Size | Column::UpdatedAt => true,
+            Column::CreatedAt if self.changed_late => true,
+            Column::CreatedAt | Column::Status | Column::ContainerFormat | Column::DiskFormat => {
                 query.filters.iter().all(|filter| filter.column != Column::Name)
             }
             _ => false,

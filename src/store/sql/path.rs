@@ -339,30 +339,26 @@ pub fn push_images<DB: Dialect>(sql: &mut Sql<DB>) {
     sql.push(DB::IMAGES);
 }
 
-/// How many rows a path leads to; `bound` or more mean that there may be more of them.
+/// How many rows a path leads to; `bound` or more mean that there may be more of them. What is seen for
+/// two reasons counts twice.
 pub fn push_count<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, path: Path, bound: i64) {
     let Compiled { query, view } = page;
-    let limit = |sql: &mut Sql<DB>| {
-        push_limit(sql, bound);
-        sql.push(") AS met)");
-    };
-    sql.push("SELECT ");
-    if let (Path::Visible, Scope::Project(project)) = (path, &view.listed) {
-        for (index, reason) in Reason::ALL.into_iter().enumerate() {
-            sql.push(if index == 0 { "(SELECT count(*) FROM (" } else { " + (SELECT count(*) FROM (" });
-            push_seen(sql, query, project, reason);
-            limit(sql);
+    sql.push("SELECT count(*) FROM (");
+    match (path, &view.listed) {
+        (Path::Visible, Scope::Project(project)) => {
+            for (index, reason) in Reason::ALL.into_iter().enumerate() {
+                sql.push(if index == 0 { "" } else { " UNION ALL " });
+                push_seen(sql, query, project, reason);
+            }
         }
-        return;
+        (Path::Property(place), _) => {
+            sql.push("SELECT 1 FROM image_properties WHERE TRUE");
+            push_property_at(sql, query, place);
+        }
+        (path, scope) => push_path(sql, query, scope, path, 1),
     }
-    sql.push("(SELECT count(*) FROM (");
-    if let Path::Property(place) = path {
-        sql.push("SELECT 1 FROM image_properties WHERE TRUE");
-        push_property_at(sql, query, place);
-    } else {
-        push_path(sql, query, &view.listed, path, 1);
-    }
-    limit(sql);
+    push_limit(sql, bound);
+    sql.push(") AS met");
 }
 
 /// What a look at a catalog tells of a page. Ids are random, so that images whose ids follow each
