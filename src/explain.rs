@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_hours(1);
 /// # Errors
 /// A query that the API would refuse, in the API's words; and a database that does not answer.
 pub async fn explain(asked: &Explain, settings: &Settings) -> anyhow::Result<()> {
-    let query = parse(&asked.query, settings.limits()?)?;
+    let query = parse(query_of(&asked.query), settings.limits()?)?;
     let target = settings.target()?;
     target.reach(false, settings.connect_timeout).await?;
     target.check_schema().await?;
@@ -29,6 +29,14 @@ pub async fn explain(asked: &Explain, settings: &Settings) -> anyhow::Result<()>
     match print(&explained?, io::stdout().lock()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// The query of what may be a whole URL, or the end of one.
+fn query_of(asked: &str) -> &str {
+    match asked.split_once('?') {
+        Some((before, query)) if !before.contains(['=', '&']) => query,
+        _ => asked,
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use actix_web::rt;
 use anyhow::ensure;
+use glimpse::random::Random;
 
 use super::Arguments;
 use super::load::{self, Connection, Expected};
-use super::queries::{Queries, Random};
+use super::queries::Queries;
 use super::servers::Server;
 
 const CONNECTIONS: usize = 64;
@@ -83,7 +84,7 @@ async fn memory(program: &Path, arguments: &Arguments, url: &str) -> anyhow::Res
 async fn mixed(arguments: &Arguments, url: &str, server: &Server) -> anyhow::Result<Vec<Expected>> {
     let mut small = Queries::of(url, arguments.seed, 25).await?;
     let mut large = Queries::of(url, arguments.seed, 1000).await?;
-    let mut random = Random(arguments.seed);
+    let mut random = Random::new(arguments.seed, 1);
     let mut connection = Connection::open(&server.address).await?;
     let mut list = Vec::new();
     while list.len() < 2000 {

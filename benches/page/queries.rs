@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use anyhow::ensure;
+use glimpse::random::Random;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -69,22 +70,22 @@ impl Queries {
             images!(PgRow, &mut PgConnection::connect(url).await?)
         };
         ensure!(!images.is_empty(), "the catalog has no images");
-        Ok(Self { images, random: Random(seed), limit, seen: HashSet::new() })
+        Ok(Self { images, random: Random::new(seed, 0), limit, seen: HashSet::new() })
     }
 
     /// One or two filters with the values of one image, so that they fit together; mostly the page
     /// after another image.
     fn draw(&mut self) -> Query {
         let Self { images, random, limit, .. } = self;
-        let (image, other) = (random.one_of(images), random.one_of(images));
+        let (image, other) = (random.pick(images), random.pick(images));
         let mut draft = Draft::default();
-        let first = random.below(FILTERS);
+        let first = random.small(FILTERS);
         draft.filter(first, image, other);
         if random.below(2) == 0 {
-            draft.filter((first + 1 + random.below(FILTERS - 1)) % FILTERS, image, other);
+            draft.filter((first + 1 + random.small(FILTERS - 1)) % FILTERS, image, other);
         }
         if random.below(4) > 0 {
-            let Image { id, created_at, .. } = random.one_of(images);
+            let Image { id, created_at, .. } = random.pick(images);
             draft.add(format!("marker={id}"), format!("(created_at, id) < ('{created_at}', '{id}')"));
         }
         draft.query(*limit)
@@ -107,7 +108,7 @@ impl Iterator for Queries {
 }
 
 /// The kinds of filters that [`Draft::filter`] knows.
-const FILTERS: usize = 8;
+const FILTERS: u32 = 8;
 
 /// A query in the making.
 #[derive(Default)]
@@ -118,7 +119,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn filter(&mut self, kind: usize, image: &Image, other: &Image) {
+    fn filter(&mut self, kind: u32, image: &Image, other: &Image) {
         match kind {
             0 => self.equal("name", image.name.as_deref()),
             1 => self.equal("container_format", image.container_format.as_deref()),
@@ -179,23 +180,5 @@ impl Draft {
             target: format!("/v1.1/images/detail?{}", self.pairs.join("&")),
             sql: format!("SELECT * FROM ({}) AS page {order};\n", shares.join(" UNION ALL ")),
         }
-    }
-}
-
-/// Numbers that look random and follow from the first (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        usize::try_from(mixed % bound as u64).expect("below a usize")
-    }
-
-    pub fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
     }
 }

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use actix_web::rt;
 use anyhow::{Context as _, ensure};
+use glimpse::random::Random;
 use tokio::time::timeout;
 
 use super::Arguments;
 use super::load::{self, Connection, Expected};
-use super::queries::{Queries, Query, Random};
+use super::queries::{Queries, Query};
 use super::servers::{Learning, Server, worked};
 
 /// Keep-alive connections, and clients of `pgbench`.
@@ -38,7 +39,7 @@ pub async fn measure(arguments: &Arguments, url: &str) -> anyhow::Result<()> {
         contenders.push(Contender { name: "pgbench".to_owned(), kind: Kind::Pgbench, slices: Vec::new() });
     }
 
-    let mut random = Random(arguments.seed);
+    let mut random = Random::new(arguments.seed, 1);
     println!("{:>8}{:>12}{:>10}{:>10}{:>10}", "", "requests/s", "p50 ms", "p99 ms", "p99.9 ms");
     for round in 1..=arguments.rounds {
         println!("round {round}");
@@ -216,7 +217,7 @@ fn pgbench(url: &str, queries: &[Query], random: &mut Random, seconds: u64) -> a
     ]);
     for number in 0..SCRIPTS {
         let script = folder.path().join(format!("{number}.sql"));
-        fs::write(&script, &random.one_of(queries).sql)?;
+        fs::write(&script, &random.pick(queries).sql)?;
         command.arg("-f").arg(script);
     }
     // As glimpse has it: compiling costs more than it gains here.

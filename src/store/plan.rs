@@ -39,6 +39,9 @@ pub enum Finding {
     Counted { path: Path, rows: i64, bound: i64 },
     /// A path is likely to have this many rows.
     Expected { path: Path, rows: i64 },
+    /// What each plan that could come next is likely to cost, in rows that an index covers; the first
+    /// of the least was taken.
+    Weighed(Vec<(Plan, i64)>),
 }
 
 impl fmt::Display for Finding {
@@ -61,6 +64,10 @@ impl fmt::Display for Finding {
             }
             Self::Counted { path, rows, .. } => write!(formatter, "by {path} there are {rows} rows"),
             Self::Expected { path, rows } => write!(formatter, "by {path} about {rows} rows are expected"),
+            Self::Weighed(plans) => {
+                let prices: Vec<String> = plans.iter().map(|(plan, cost)| format!("{cost} for {plan}")).collect();
+                write!(formatter, "next costs about {}", prices.join("; "))
+            }
         }
     }
 }
@@ -157,7 +164,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 Some(prospect) => prospect,
                 None => prospect.insert(self.prospect(page, rows, matches, &mut findings).await?),
             };
-            plan = prospect.after(plan, rows.into(), matches);
+            let plans = prospect.after(plan, rows.into(), matches);
+            plan = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to").0;
+            findings.push(Finding::Weighed(plans));
         }
     }
 
@@ -245,13 +254,17 @@ impl Walk {
     }
 
     /// The bound of the next one.
-    fn next(&self, few: i64) -> i64 {
+    fn bound(&self, few: i64) -> i64 {
         (self.walked * 4).max(few * 4 / self.price)
+    }
+
+    fn next(&self, few: i64) -> Plan {
+        (self.plan)(u32::try_from(self.bound(few)).unwrap_or(u32::MAX))
     }
 
     /// What the next one costs, if matches go on as they did.
     fn cost(&self, few: i64, wanted: i64) -> i64 {
-        self.price * enough(self.walked, self.matches, wanted).min(self.next(few)) + self.extra
+        self.price * enough(self.walked, self.matches, wanted).min(self.bound(few)) + self.extra
     }
 }
 
@@ -261,29 +274,18 @@ fn enough(rows: i64, matches: i64, wanted: i64) -> i64 {
 }
 
 impl Prospect {
-    /// What follows a plan that was cut: what is likely to be the cheapest of the shortest path and the
-    /// next walks. However wrong the expectations are, a page so costs little more than by the best of
-    /// them.
-    fn after(&mut self, cut: Plan, rows: i64, matches: i64) -> Plan {
-        match (cut, &mut self.scan) {
-            (Plan::FirstScan(path), Some(scan)) => {
-                scan.plan = Plan::Scan(path);
-                scan.cost += LOOKUP * scan.rows.min(enough(rows, matches, self.wanted));
-            }
-            _ => {
-                for walk in
-                    self.walks.iter_mut().filter(|walk| mem::discriminant(&(walk.plan)(0)) == mem::discriminant(&cut))
-                {
-                    (walk.walked, walk.matches) = (rows, matches);
-                }
-            }
+    /// What may follow a plan that was cut, and what each is likely to cost, the shortest path in front
+    /// and the walk that passes over most at the end. However wrong the expectations are, a page so costs
+    /// little more than by the best of them.
+    fn after(&mut self, cut: Plan, rows: i64, matches: i64) -> Vec<(Plan, i64)> {
+        if let (Plan::FirstScan(path), Some(scan)) = (cut, &mut self.scan) {
+            scan.plan = Plan::Scan(path);
+            scan.cost += LOOKUP * scan.rows.min(enough(rows, matches, self.wanted));
         }
-        let cost = |walk: &&Walk| walk.cost(self.few, self.wanted);
-        // Of two as cheap as each other the one that passes over less.
-        let walk = self.walks.iter().rev().min_by_key(cost).expect("every page can be walked to");
-        match &self.scan {
-            Some(scan) if scan.cost <= cost(&walk) => scan.plan,
-            _ => (walk.plan)(u32::try_from(walk.next(self.few)).unwrap_or(u32::MAX)),
+        for walk in self.walks.iter_mut().filter(|walk| mem::discriminant(&walk.next(0)) == mem::discriminant(&cut)) {
+            (walk.walked, walk.matches) = (rows, matches);
         }
+        let walks = self.walks.iter().rev().map(|walk| (walk.next(self.few), walk.cost(self.few, self.wanted)));
+        self.scan.iter().map(|scan| (scan.plan, scan.cost)).chain(walks).collect()
     }
 }
