@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use glimpse::query::{Limits, Markers, Scope, View, parse};
 use glimpse::store::{Explained, Path, Patience, Plan, Store, Target};
+use serde_json::Value;
 
+use crate::indexes::fill;
 use crate::matrix::{self, Asking, Case};
 use crate::support::{Database, Engine, Start, on_both_engines, run};
 
@@ -308,3 +310,46 @@ fn beyond(database: &Database, catalog: &str, lists: &[&str], callers: &[Scope])
         beyond
     })
 }
+
+/// Younger images than all that a project sees are passed over; what it sees for two reasons, as its
+/// own and as a member, is listed once and in its place.
+fn what_is_seen_for_several_reasons_is_listed_once(engine: Engine) {
+    let start = Start::new(engine).argument("migrate");
+    assert!(start.output().status.success());
+    let database = start.database;
+    database.execute(fill(engine));
+    // The sizes number the images from the oldest on.
+    database.execute(
+        "UPDATE images SET is_public = FALSE, owner = 'other' WHERE size > 5000000;
+         UPDATE images SET is_public = FALSE, owner = 'p' WHERE size <= 5000000 AND size % 2000 = 0;
+         UPDATE images SET owner = 'p' WHERE size <= 5000000 AND size % 20000 = 5000;
+         UPDATE images SET owner = NULL WHERE size <= 5000000 AND size % 20000 = 4000;
+         UPDATE images SET owner = 'other' WHERE size <= 5000000 AND size % 20000 = 6000;
+         INSERT INTO image_members (image_id, member) SELECT id, 'p' FROM images
+         WHERE size BETWEEN 4900000 AND 5000000 AND size % 20000 IN (2000, 3000, 4000, 6000);
+         ANALYZE",
+    );
+    let ids = |more: &str| -> Vec<String> {
+        let seen = "is_public OR owner = 'p' OR id IN (SELECT image_id FROM image_members WHERE member = 'p')";
+        let sql = format!(
+            "SELECT CAST(id AS TEXT) FROM images WHERE ({seen}) {more} ORDER BY created_at DESC, id DESC LIMIT {}",
+            matrix::PAGE
+        );
+        database.texts(sql).into_iter().flatten().collect()
+    };
+    let lists = [("", ids("")), ("status=active&min_ram=0", ids("AND status = 'active'"))];
+    run(async {
+        let store = open(&database);
+        let view = View { listed: Scope::Project("p".to_owned()), markers: Markers::Listed };
+        for (query, expected) in lists {
+            let explained = explain(&store, query, &view).await;
+            assert!(matches!(explained.choice.plan, Plan::ShownWalk(_)), "{}", explained.choice.plan);
+            let page: Value = serde_json::from_str(&explained.page.json).expect("a list");
+            let images = page["images"].as_array().expect("images");
+            let listed: Vec<&str> = images.iter().filter_map(|image| image["id"].as_str()).collect();
+            assert_eq!(listed, expected, "{query}");
+        }
+        store.close().await;
+    });
+}
+on_both_engines!(what_is_seen_for_several_reasons_is_listed_once);
