@@ -46,7 +46,7 @@ fn print(explained: &Explained, mut out: impl Write) -> io::Result<()> {
     for finding in &choice.findings {
         writeln!(out, "  {finding}")?;
     }
-    let work: i64 = statements.iter().map(|statement| statement.work).sum();
+    let work = explained.work();
     let Answer { images } = serde_json::from_str(&page.json)?;
     let next = if page.next.is_some() { ", and more follow" } else { "" };
     writeln!(out, "Answer: {}{next}", counted(images.len(), "image"))?;

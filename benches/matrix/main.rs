@@ -95,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
         let explained = store.explain(&query, &case.view).await?;
         unit = explained.unit;
         measured.push(Measured {
-            work: explained.statements.iter().map(|statement| statement.work).sum(),
+            work: explained.work(),
             buffers: explained.statements.iter().map(matrix::buffers).sum(),
             milliseconds: times[times.len() / 2],
             plan: format!("{:?}", explained.choice.plan),

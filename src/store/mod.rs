@@ -106,6 +106,14 @@ pub struct Explained {
     pub unit: &'static str,
 }
 
+impl Explained {
+    /// What all statements cost.
+    #[must_use]
+    pub fn work(&self) -> i64 {
+        self.statements.iter().map(|statement| statement.work).sum()
+    }
+}
+
 enum Connections {
     Sqlite(Pool<SqliteConnection>),
     Postgres(Pool<PgConnection>),

@@ -102,7 +102,7 @@ fn hold_those(database: &Database, every: usize, is_promised: impl Fn(&Case) -> 
         for case in cases.into_iter().step_by(every) {
             let Some(rows) = bound(&case).filter(|_| is_promised(&case)) else { continue };
             let explained = explain(&store, &case.query, &case.view).await;
-            let work: i64 = explained.statements.iter().map(|statement| statement.work).sum();
+            let work = explained.work();
             count += 1;
             let is_merged = case.query.contains("changes-since") && matches!(explained.choice.plan, Plan::Walk(_));
             let unit = match engine {
@@ -297,7 +297,7 @@ fn beyond(database: &Database, catalog: &str, lists: &[&str], callers: &[Scope])
             let view = View { listed: listed.clone(), markers: Markers::Listed };
             for list in lists {
                 let explained = explain(&store, list, &view).await;
-                let work: i64 = explained.statements.iter().map(|statement| statement.work).sum();
+                let work = explained.work();
                 if work > bound {
                     beyond.push(format!(
                         "{work} of {bound} for {list:?} of {listed:?} where {catalog}: {}",
