@@ -21,7 +21,6 @@ pub fn query(input: &[u8]) {
         Ok(query) => {
             assert!(query.limit <= LIMITS.max);
             assert!(query.properties.iter().all(|(name, value)| !name.contains('\0') && !value.contains('\0')));
-            let _ = query.liveness();
             // Whatever comes last counts, and what is unknown does not.
             let more = format!("unknown=1&{text}&&unknown=2");
             assert_eq!(parse(&more, LIMITS), Ok(query));

@@ -138,6 +138,8 @@ pub enum Direction {
 pub struct ImageQuery {
     /// All must pass; in the order of [`PARAMETERS`], so that like queries compile alike.
     pub filters: Vec<Filter>,
+    /// Which deleted and killed images it shows.
+    pub liveness: Liveness,
     /// Live properties that an image must have with just these values.
     pub properties: BTreeMap<String, String>,
     /// What it means depends on the caller.
@@ -174,21 +176,21 @@ pub enum Liveness {
 /// Statuses whose images are shown only when a query names them.
 const HIDDEN_STATUSES: [&str; 3] = ["killed", "deleted", "pending_delete"];
 
-impl ImageQuery {
-    /// Which deleted and killed images the query shows: with `changes-since` all of them, else
-    /// those of a hidden status that the filter on `status` names.
-    pub fn liveness(&self) -> Liveness {
+impl Liveness {
+    /// Which deleted and killed images a query with these filters shows: with `changes-since` all of
+    /// them, else those of a hidden status that the filter on `status` names.
+    fn of(filters: &[Filter]) -> Self {
         let mut named: Vec<String> = Vec::new();
-        for filter in &self.filters {
+        for filter in filters {
             match (filter.column, &filter.test) {
-                (Column::UpdatedAt, Test::AtLeast(_)) => return Liveness::Any,
+                (Column::UpdatedAt, Test::AtLeast(_)) => return Self::Any,
                 (Column::Status, Test::Equal(Value::Text(status))) => named.push(status.clone()),
                 (Column::Status, Test::OneOf(statuses)) => named.extend_from_slice(statuses),
                 _ => {}
             }
         }
         named.retain(|status| HIDDEN_STATUSES.contains(&status.as_str()));
-        if named.is_empty() { Liveness::Live } else { Liveness::LiveOr(named) }
+        if named.is_empty() { Self::Live } else { Self::LiveOr(named) }
     }
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::parameters::SORT_KEYS;
-use super::{Bound, Column, Direction, Filter, ImageQuery, IsPublic, Kind, PARAMETERS, Test, Value};
+use super::{Bound, Column, Direction, Filter, ImageQuery, IsPublic, Kind, Liveness, PARAMETERS, Test, Value};
 use crate::timestamp::Timestamp;
 
 /// The sizes of pages, in images.
@@ -74,6 +74,7 @@ pub fn parse(query: &str, limits: Limits) -> Result<ImageQuery, QueryError> {
     let pairs = pairs(query)?;
     let mut read = ImageQuery {
         filters: Vec::new(),
+        liveness: Liveness::Live,
         properties: BTreeMap::new(),
         is_public: IsPublic::Absent,
         sort_key: Column::CreatedAt,
@@ -100,6 +101,7 @@ pub fn parse(query: &str, limits: Limits) -> Result<ImageQuery, QueryError> {
             read.take(&parameter.kind, value, limits).ok_or_else(|| refused(parameter.name, value))?;
         }
     }
+    read.liveness = Liveness::of(&read.filters);
     Ok(read)
 }
 

@@ -45,17 +45,18 @@ pub(super) fn push_predicate<DB: Dialect>(
     wanted: Conditions,
 ) {
     // Taken apart whole, so that a new field does not compile until it is thought of here.
-    let ImageQuery { filters, properties, is_public: _, sort_key: _, sort_dir: _, limit: _, marker: _ } = query;
+    let ImageQuery { filters, liveness, properties, is_public: _, sort_key: _, sort_dir: _, limit: _, marker: _ } =
+        query;
     push_scope(sql, scope);
     if wanted != Conditions::NotCovered {
-        match query.liveness() {
+        match liveness {
             Liveness::Any => {}
             Liveness::Live => {
                 sql.push(format_args!(" AND NOT {hide}deleted AND {hide}status <> 'killed'"));
             }
             Liveness::LiveOr(statuses) => {
                 sql.push(format_args!(" AND (NOT {hide}deleted AND {hide}status <> 'killed' OR {hide}status"));
-                push_one_of(sql, &statuses);
+                push_one_of(sql, statuses);
                 sql.push(")");
             }
         }

@@ -139,7 +139,7 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
 /// The sort key and creation of the query's marker, if the view lets the caller name it.
 pub(super) fn push_mark<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, view: &View, marker: Uuid) {
     sql.push("WITH mark AS (SELECT id, created_at, ").push(query.sort_key.name()).push(" AS key FROM images WHERE ");
-    push_named(sql, marker, view, &query.liveness());
+    push_named(sql, marker, view, &query.liveness);
     sql.push(") ");
 }
 
@@ -380,7 +380,7 @@ impl<'a> Walked<'a> {
             (_, None, Scope::Public) if query.filters.is_empty() => By::Public,
             _ => By::Order,
         };
-        let liveness: &[&str] = match query.liveness() {
+        let liveness: &[&str] = match &query.liveness {
             // The order of ids is that of chance.
             _ if query.sort_key == Column::Id => &["TRUE"],
             Liveness::Live => &["deleted = FALSE"],
@@ -532,7 +532,7 @@ fn rarest_equality(query: &ImageQuery) -> Option<&Filter> {
 /// The columns that [`Conditions::Covered`] looks at.
 fn covered_columns(query: &ImageQuery) -> BTreeSet<&'static str> {
     let filtered = query.filters.iter().map(|filter| filter.column).filter(|column| HELD.contains(column));
-    let liveness = if query.liveness() == Liveness::Any { [].as_slice() } else { &["deleted", "status"] };
+    let liveness = if query.liveness == Liveness::Any { [].as_slice() } else { &["deleted", "status"] };
     let properties = (!query.properties.is_empty()).then_some("id");
     filtered.map(Column::name).chain(liveness.iter().copied()).chain(properties).collect()
 }

@@ -83,7 +83,7 @@ impl Path {
         }
         // To count more of them costs more than it saves.
         paths.extend((0..query.properties.len().min(8)).map(Self::Property));
-        if paths.is_empty() && query.liveness() == Liveness::Live {
+        if paths.is_empty() && query.liveness == Liveness::Live {
             // Deleted images may be most of a catalog.
             paths.push(Self::Equalities);
         }
@@ -182,7 +182,7 @@ pub(super) const MEMBERSHIPS: &str = "SELECT image_id FROM image_members WHERE m
 
 /// The values of `deleted` that a list may show, as an index that begins with it needs them.
 fn push_liveness<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
-    if query.liveness() == Liveness::Live {
+    if query.liveness == Liveness::Live {
         sql.push("deleted = FALSE");
     } else {
         let [open, close] = DB::RARE;
@@ -205,7 +205,7 @@ impl<'a> Gap<'a> {
     fn of(query: &'a ImageQuery, scope: &Scope) -> Vec<Self> {
         let asked = |column: &Column| query.filters.iter().find(|filter| filter.column == *column);
         let last = EQUALITIES.iter().rposition(|column| asked(column).is_some()).unwrap_or_default();
-        let deleted = (query.liveness() != Liveness::Live).then_some(Self::Flag("deleted"));
+        let deleted = (query.liveness != Liveness::Live).then_some(Self::Flag("deleted"));
         let public = matches!(scope, Scope::All | Scope::Project(_)).then_some(Self::Flag("is_public"));
         let columns = EQUALITIES[1..=last].iter().filter_map(|column| match asked(column).map(|filter| &filter.test) {
             None => Some(Self::Column(*column)),
@@ -270,7 +270,7 @@ fn list(test: &Test) -> Option<&[String]> {
 /// A table `leap` of the values of a column, found by leaps through an index of its own.
 fn push_leaps<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, column: Column) {
     let name = column.name();
-    let shares = if query.liveness() == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
+    let shares = if query.liveness == Liveness::Live { "" } else { " UNION ALL SELECT TRUE" };
     sql.push(format_args!(
         "WITH RECURSIVE leap(share, value) AS (\
          SELECT share, (SELECT min({name}) FROM images WHERE deleted = share) \
@@ -302,7 +302,7 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
         sql.push(" AND ");
         push_filter(sql, filter, "");
     }
-    if query.liveness() == Liveness::Live {
+    if query.liveness == Liveness::Live {
         sql.push(" AND deleted = FALSE");
     }
     match scope {
@@ -389,7 +389,7 @@ impl Sample {
 /// The columns of a [`Sample`] of `size` images. What is not of the sample is not counted beyond `few`.
 pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Path], size: i64, few: i64) {
     let Compiled { query, view } = page;
-    let live = if query.liveness() == Liveness::Live { "NOT deleted" } else { "TRUE" };
+    let live = if query.liveness == Liveness::Live { "NOT deleted" } else { "TRUE" };
     sql.push("SELECT CAST(1 AS bigint)");
     if paths.contains(&Path::Equalities) {
         for gap in Gap::of(query, &view.listed) {
@@ -406,7 +406,7 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
         sql.push(", NULL");
     }
     sql.push(", count(*), count(CASE WHEN ").push(live);
-    sql.push(if query.liveness() == Liveness::Live { " AND status <> 'killed'" } else { "" });
+    sql.push(if query.liveness == Liveness::Live { " AND status <> 'killed'" } else { "" });
     sql.push(" THEN 1 END), count(CASE WHEN ");
     push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(&[]));
     push_filters_on(sql, query, &[Column::MinRam, Column::MinDisk, Column::Protected], "");
