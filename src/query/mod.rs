@@ -95,7 +95,7 @@ pub enum Value {
     Id(Uuid),
 }
 
-/// One condition on one column. Null never passes.
+/// One condition on one column. Null passes none but [`Test::IsNull`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     pub column: Column,
@@ -110,11 +110,23 @@ pub enum Test {
     OneOf(Vec<String>),
     AtLeast(Value),
     AtMost(Value),
+    /// No query string asks for it: it is what the images without a value are of a longer list.
+    IsNull,
     /// Passes nothing: a number larger than anything that can be stored was asked for.
     Never,
 }
 
 impl Test {
+    /// Whether this text passes, or null.
+    pub fn passes(&self, text: Option<&str>) -> bool {
+        match (self, text) {
+            (Self::IsNull, text) => text.is_none(),
+            (Self::Equal(Value::Text(wanted)), Some(text)) => wanted == text,
+            (Self::OneOf(items), Some(text)) => items.iter().any(|item| item == text),
+            _ => false,
+        }
+    }
+
     /// Whether a text without a character passes.
     pub fn takes_empty_text(&self) -> bool {
         match self {
@@ -175,6 +187,26 @@ pub enum Liveness {
 
 /// Statuses whose images are shown only when a query names them.
 const HIDDEN_STATUSES: [&str; 3] = ["killed", "deleted", "pending_delete"];
+
+impl ImageQuery {
+    /// What the list has of the images with this value of its sort key, which follow each other: a list
+    /// in the order of creation, but that of null, which no comparison finds, keeps its order.
+    #[must_use]
+    pub fn with_key(&self, value: Option<String>) -> Self {
+        let column = self.sort_key;
+        let mut piece = self.clone();
+        piece.filters.retain(|filter| filter.column != column);
+        let test = match value {
+            Some(text) => {
+                piece.sort_key = Column::CreatedAt;
+                Test::Equal(Value::Text(text))
+            }
+            None => Test::IsNull,
+        };
+        piece.filters.push(Filter { column, test });
+        piece
+    }
+}
 
 impl Liveness {
     /// Which deleted and killed images a query with these filters shows: with `changes-since` all of

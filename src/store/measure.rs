@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::plan::{Choice, Finding};
 use super::sql::{Path, Plan};
 use crate::query::Column;
 
@@ -34,6 +35,8 @@ pub enum Kind {
     LongerWalk,
     /// A page that took a walk through nothing but what a list may show.
     ShownWalk,
+    /// A page that was put together by the values of its sort key.
+    ByKeys,
     /// A page that took a scan by the equalities.
     ScanEqualities,
     /// The same by the sizes.
@@ -59,10 +62,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Walk,
         Self::LongerWalk,
         Self::ShownWalk,
+        Self::ByKeys,
         Self::ScanEqualities,
         Self::ScanSize,
         Self::ScanUpdatedAt,
@@ -81,6 +85,7 @@ impl Kind {
             Self::Walk => "walk",
             Self::LongerWalk => "longer_walk",
             Self::ShownWalk => "shown_walk",
+            Self::ByKeys => "by_keys",
             Self::ScanEqualities => "scan_equalities",
             Self::ScanSize => "scan_size",
             Self::ScanUpdatedAt => "scan_updated_at",
@@ -96,9 +101,10 @@ impl Kind {
     }
 }
 
-impl From<Plan> for Kind {
-    fn from(plan: Plan) -> Self {
-        match plan {
+impl From<&Choice> for Kind {
+    fn from(choice: &Choice) -> Self {
+        match choice.plan {
+            _ if choice.findings.iter().any(|finding| matches!(finding, Finding::Key { .. })) => Self::ByKeys,
             Plan::FirstWalk(_) => Self::Walk,
             Plan::Walk(_) => Self::LongerWalk,
             Plan::ShownWalk(_) => Self::ShownWalk,

@@ -56,23 +56,25 @@ pub struct Page {
 }
 
 impl Page {
-    /// Takes the first `limit` of the documents that `joined` holds, one a line.
+    /// Takes the first `limit` of the documents that `joined` holds, one a line, in texts that follow
+    /// each other.
     ///
     /// Bytes, because SQLite stores any as text that an SQL cast says are text; those that are no
     /// UTF-8 are shown as U+FFFD.
-    fn new(joined: Option<&[u8]>, limit: u32) -> Result<Self, StoreError> {
+    fn new<'a>(joined: impl Iterator<Item = sqlx::Result<Option<&'a [u8]>>>, limit: u32) -> Result<Self, StoreError> {
         #[derive(Deserialize)]
         struct Identified {
             id: Uuid,
         }
 
         let limit = usize::try_from(limit).expect("a page fits in memory");
-        let joined = joined.unwrap_or_default();
         // Nearly always valid, which is told faster than it is mended.
-        let joined = str::from_utf8(joined).map_or_else(|_| String::from_utf8_lossy(joined), Cow::Borrowed);
-        let mut json = String::with_capacity(joined.len() + 16);
+        let text = |bytes| str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        let joined =
+            joined.map(|bytes| Ok(text(bytes?.unwrap_or_default()))).collect::<sqlx::Result<Vec<Cow<str>>>>()?;
+        let mut json = String::with_capacity(joined.iter().map(|text| text.len()).sum::<usize>() + 16);
         json.push_str("{\"images\":[");
-        let mut documents = joined.lines();
+        let mut documents = joined.iter().flat_map(|text| text.lines());
         let (mut last, mut images) = ("", 0);
         for document in documents.by_ref().take(limit) {
             if images > 0 {
@@ -179,13 +181,13 @@ impl Store {
             let mut search = Search::<Engine>::new(connection);
             let found = search.page(&Compiled { query, view }, projection, self.patience.walk).await;
             match &found {
-                Ok(found) => time.is(found.choice.plan),
+                Ok(found) => time.is(&found.choice),
                 // Its first statement tells.
                 Err(StoreError::MarkerNotFound(_)) => time.is(Kind::Walk),
                 Err(_) => {}
             }
             let found = found?;
-            Page::new(Engine::documents(&found.row)?, query.limit)
+            Page::new(found.rows.iter().map(Engine::bytes), query.limit)
         })
     }
 
@@ -220,7 +222,7 @@ impl Store {
             let mut sql = Sql::<Engine>::new("");
             sql::push_members(&mut sql, id, view);
             let rows = Engine::fetch(connection, sql).await?;
-            let joined = rows.first().map(Engine::documents).transpose()?.flatten();
+            let joined = rows.first().map(Engine::bytes).transpose()?.flatten();
             Ok(Some(String::from_utf8_lossy(joined.unwrap_or_default()).replace('\n', ",")))
         })
     }
@@ -235,7 +237,7 @@ impl Store {
             let mut sql = Sql::<Engine>::new("");
             sql::push_shared(&mut sql, project, view);
             let rows = Engine::fetch(connection, sql).await?;
-            let joined = rows.first().map(Engine::documents).transpose()?.flatten();
+            let joined = rows.first().map(Engine::bytes).transpose()?.flatten();
             Ok(String::from_utf8_lossy(joined.unwrap_or_default()).replace('\n', ","))
         })
     }
@@ -261,8 +263,8 @@ impl Store {
         with_connection!(self, |connection: Engine, time| {
             let mut search = Search::<Engine>::traced(connection);
             let found = search.page(&Compiled { query, view }, Projection::Detail, self.patience.walk).await?;
-            time.is(found.choice.plan);
-            let page = Page::new(Engine::documents(&found.row)?, query.limit)?;
+            time.is(&found.choice);
+            let page = Page::new(found.rows.iter().map(Engine::bytes), query.limit)?;
             Ok(Explained { choice: found.choice, page, statements: search.into_trace(), unit: Engine::WORK })
         })
     }

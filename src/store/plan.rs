@@ -11,21 +11,24 @@
 //!
 //! A plan decides what a page costs, never what it holds.
 
+use std::collections::BTreeSet;
 use std::{fmt, mem};
 
 use super::error::StoreError;
 use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sample, Sql};
-use crate::query::Value;
+use crate::query::{Column, Direction, ImageQuery, Liveness, Test, Value};
 
 /// A page as the database gave it, and how it was found.
 pub struct Found<DB: Dialect> {
-    pub row: DB::Row,
+    /// They follow each other.
+    pub rows: Vec<DB::Row>,
     pub choice: Choice,
 }
 
 /// A plan and the findings that led to it.
 #[derive(Debug)]
 pub struct Choice {
+    /// Where the page was put together, that of its last piece.
     pub plan: Plan,
     pub findings: Vec<Finding>,
 }
@@ -42,6 +45,8 @@ pub enum Finding {
     /// What each plan that could come next is likely to cost, in rows that an index covers; the first
     /// of the least was taken.
     Weighed(Vec<(Plan, i64)>),
+    /// The page is put together, and what follows is about the images with this value of its sort key.
+    Key { column: Column, value: Option<String> },
 }
 
 impl fmt::Display for Finding {
@@ -68,6 +73,8 @@ impl fmt::Display for Finding {
                 let prices: Vec<String> = plans.iter().map(|(plan, cost)| format!("{cost} for {plan}")).collect();
                 write!(formatter, "next costs about {}", prices.join("; "))
             }
+            Self::Key { column, value: Some(value) } => write!(formatter, "among those of {} {value}:", column.name()),
+            Self::Key { column, value: None } => write!(formatter, "among those without {}:", column.name()),
         }
     }
 }
@@ -80,6 +87,13 @@ const MAYBE_FEW: i64 = 4;
 
 /// A row that has to be looked up costs as much as this many that an index covers.
 const LOOKUP: i64 = 8;
+
+/// A list whose sort key has fewer values than this may be put together by them.
+const FEW_KEYS: usize = 128;
+
+/// The first walk through the images of one value of the sort key is so many times shorter: walks
+/// that are much longer have not filled the page.
+const SHORTER: u32 = 8;
 
 /// A connection on which a page is looked for.
 pub struct Search<'c, DB: Dialect> {
@@ -157,7 +171,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             {
                 return Err(StoreError::MarkerNotFound(marker));
             }
-            let Some(matches) = DB::cut(&row)? else { return Ok(Found { row, choice: Choice { plan, findings } }) };
+            let Some(matches) = DB::cut(&row)? else {
+                return Ok(Found { rows: vec![row], choice: Choice { plan, findings } });
+            };
             let rows = plan.bound(page).expect("what has no bound is not cut");
             findings.push(Finding::Cut { plan, rows, matches });
             let prospect = match &mut prospect {
@@ -165,9 +181,91 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 None => prospect.insert(self.prospect(page, rows, matches, &mut findings).await?),
             };
             let plans = prospect.after(plan, rows.into(), matches);
-            plan = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to").0;
+            let &(next, cost) = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to");
             findings.push(Finding::Weighed(plans));
+            if prospect.cost_by_keys().is_some_and(|by_keys| by_keys < cost) {
+                let pieces = mem::take(&mut prospect.pieces);
+                return self.by_keys(page, pieces, projection, walk, Choice { plan, findings }).await;
+            }
+            plan = next;
         }
+    }
+
+    /// Puts a page together of the pieces of its list. Each is found for itself, so that what is true
+    /// of a list in the order of creation is true of each piece; who changes the sort key of an image
+    /// at this very moment may move it from one piece to the next, as between two pages.
+    async fn by_keys(
+        &mut self,
+        page: &Compiled<'_>,
+        pieces: Vec<ImageQuery>,
+        projection: Projection,
+        walk: u32,
+        mut choice: Choice,
+    ) -> Result<Found<DB>, StoreError> {
+        let (mut rows, mut wanted) = (Vec::new(), sql::wanted(page.query));
+        for mut piece in pieces {
+            piece.limit = wanted - 1;
+            let query = Compiled { query: &piece, view: page.view };
+            let found = Box::pin(self.page(&query, projection, (walk / SHORTER).max(1))).await?;
+            let key = piece.filters.pop().expect("the filter on its key");
+            let value = if let Test::Equal(Value::Text(text)) = key.test { Some(text) } else { None };
+            choice.findings.push(Finding::Key { column: key.column, value });
+            choice.findings.extend(found.choice.findings);
+            choice.plan = found.choice.plan;
+            for row in found.rows {
+                let documents = DB::bytes(&row)?.map_or(0, |documents| documents.split(|&byte| byte == b'\n').count());
+                wanted = wanted.saturating_sub(u32::try_from(documents).unwrap_or(u32::MAX));
+                rows.push(row);
+            }
+            if wanted == 0 {
+                break;
+            }
+        }
+        Ok(Found { rows, choice })
+    }
+
+    /// The pieces of a list that may be put together by the values of its sort key, from the marker's
+    /// on; none where the key has many, or is one value already.
+    async fn pieces(&mut self, page: &Compiled<'_>) -> Result<Vec<ImageQuery>, StoreError> {
+        let query = page.query;
+        let key = query.sort_key;
+        let on_key = || query.filters.iter().filter(|filter| filter.column == key);
+        let is_one = on_key().any(|filter| filter.test == Test::IsNull);
+        if is_one || !matches!(key, Column::ContainerFormat | Column::DiskFormat | Column::Status) {
+            return Ok(Vec::new());
+        }
+        // What is no UTF-8, as SQLite may have it, no filter would find again.
+        let value = |row| Ok(DB::bytes(row)?.map(|bytes| String::from_utf8(bytes.to_vec())).transpose().ok());
+        let rows = self.fetch(|sql| sql::push_keys(sql, query, FEW_KEYS)).await?;
+        let values: Option<BTreeSet<Option<String>>> = rows.iter().map(value).collect::<sqlx::Result<_>>()?;
+        let Some(mut values) = values.filter(|_| rows.len() < FEW_KEYS) else { return Ok(Vec::new()) };
+        if key.is_nullable() {
+            values.insert(None);
+        }
+        values.retain(|value| on_key().all(|filter| filter.test.passes(value.as_deref())));
+        if key == Column::Status && query.liveness == Liveness::Live {
+            values.remove(&Some("killed".to_owned()));
+        }
+        let mut mark = None;
+        if let Some(marker) = query.marker {
+            let rows = self.fetch(|sql| sql::push_mark_key(sql, page, marker)).await?;
+            let row = rows.first().ok_or(StoreError::MarkerNotFound(marker))?;
+            let Some(key) = value(row)? else { return Ok(Vec::new()) };
+            values.retain(|value| match query.sort_dir {
+                Direction::Asc => *value >= key,
+                Direction::Desc => *value <= key,
+            });
+            mark = Some(key);
+        }
+        let mut values: Vec<Option<String>> = values.into_iter().collect();
+        if query.sort_dir == Direction::Desc {
+            values.reverse();
+        }
+        let piece = |value: Option<String>| {
+            let marker = query.marker.filter(|_| mark.as_ref() == Some(&value));
+            ImageQuery { marker, ..query.with_key(value) }
+        };
+        Ok(values.into_iter().map(piece).collect())
     }
 
     async fn run(&mut self, page: &Compiled<'_>, plan: Plan, projection: Projection) -> Result<DB::Row, StoreError> {
@@ -216,7 +314,8 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let extra = 2 * LOOKUP * sample.memberships;
             walks.push(Walk { extra, ..Walk::new(page, Plan::ShownWalk, few, matches) });
         }
-        Ok(Prospect { few, wanted: sql::wanted(page.query).into(), scan, walks })
+        let pieces = self.pieces(page).await?;
+        Ok(Prospect { few, wanted: sql::wanted(page.query).into(), scan, walks, pieces })
     }
 }
 
@@ -228,6 +327,8 @@ struct Prospect {
     /// The scan by the shortest path.
     scan: Option<Scan>,
     walks: Vec<Walk>,
+    /// Of which the page may be put together, if that costs less.
+    pieces: Vec<ImageQuery>,
 }
 
 struct Scan {
@@ -274,6 +375,12 @@ fn enough(rows: i64, matches: i64, wanted: i64) -> i64 {
 }
 
 impl Prospect {
+    /// What it costs to put the page together: most pieces have nothing, as a sample and a short path tell.
+    fn cost_by_keys(&self) -> Option<i64> {
+        let pieces = i64::try_from(self.pieces.len()).ok().filter(|&pieces| pieces > 0)?;
+        Some(pieces * self.few / 4)
+    }
+
     /// What may follow a plan that was cut, and what each is likely to cost, the shortest path in front
     /// and the walk that passes over most at the end. However wrong the expectations are, a page so costs
     /// little more than by the best of them.

@@ -123,6 +123,10 @@ pub(super) fn push_test<DB: Dialect>(sql: &mut Sql<DB>, test: &Test) {
             sql.push(" IS NULL AND FALSE");
             return;
         }
+        Test::IsNull => {
+            sql.push(" IS NULL");
+            return;
+        }
         Test::OneOf(items) => return push_one_of(sql, items),
         Test::Equal(value) => (" = ", value),
         Test::AtLeast(value) => (" >= ", value),

@@ -29,8 +29,8 @@ pub trait Dialect: Database {
     /// The text of a column; what is no UTF-8 in it, as SQLite may have it, is U+FFFD.
     fn text(row: &Self::Row, column: usize) -> sqlx::Result<Cow<'_, str>>;
 
-    /// The joined documents of a row of [`push_page`].
-    fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>>;
+    /// The text in the first column of a row, such as the joined documents of [`push_page`], as it is stored.
+    fn bytes(row: &Self::Row) -> sqlx::Result<Option<&[u8]>>;
 
     /// How many images a row of [`push_page`] has, where it may lack some because a walk was cut short.
     fn cut(row: &Self::Row) -> sqlx::Result<Option<i64>>;
@@ -141,7 +141,7 @@ macro_rules! read_rows {
             Ok(String::from_utf8_lossy(row.try_get_unchecked(column)?))
         }
 
-        fn documents(row: &Self::Row) -> sqlx::Result<Option<&[u8]>> {
+        fn bytes(row: &Self::Row) -> sqlx::Result<Option<&[u8]>> {
             row.try_get_unchecked(0)
         }
 

@@ -75,8 +75,14 @@ const LATE: u64 = 2;
 /// late.
 pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
     let part = |gate, key, beyond| Part { gate, key, beyond, period: Period::Any };
-    let beyond = if query.marker.is_some() { order(query.sort_key) } else { Vec::new() };
-    if !query.sort_key.is_nullable() || query.marker.is_none() {
+    let ties = vec![Column::CreatedAt, Column::Id];
+    let is_null = query.filters.iter().any(|filter| filter.column == query.sort_key && filter.test == Test::IsNull);
+    let beyond = match query.marker {
+        None => Vec::new(),
+        Some(_) if is_null => ties.clone(),
+        Some(_) => order(query.sort_key),
+    };
+    if !query.sort_key.is_nullable() || query.marker.is_none() || is_null {
         let whole = part(None, Key::Any, beyond);
         let since = query.filters.iter().find_map(|filter| match (filter.column, &filter.test) {
             (Column::UpdatedAt, Test::AtLeast(Value::Time(since))) => since.days_before(LATE),
@@ -93,7 +99,6 @@ pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
             _ => vec![whole],
         };
     }
-    let ties = vec![Column::CreatedAt, Column::Id];
     let [mark_is_null, mark_is_not_null] = ["(SELECT key FROM mark) IS NULL", "(SELECT key FROM mark) IS NOT NULL"];
     let is_filtered = query.filters.iter().any(|filter| filter.column == query.sort_key);
     match query.sort_dir {
@@ -135,6 +140,10 @@ pub(super) fn push_bounds<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, pa
             Test::AtLeast(value) => (Some(value.clone()), None),
             Test::AtMost(value) => (None, Some(value.clone())),
             Test::OneOf(items) => (items.iter().min().map(text), items.iter().max().map(text)),
+            Test::IsNull => {
+                sql.push(format_args!(" AND {key} IS NULL"));
+                continue;
+            }
             Test::Never => (None, None),
         };
         if least.is_none() && most.is_none() {

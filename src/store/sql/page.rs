@@ -143,6 +143,12 @@ pub(super) fn push_mark<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, view
     sql.push(") ");
 }
 
+/// The sort key of the query's marker; no row where the view does not let the caller name it.
+pub fn push_mark_key<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, marker: Uuid) {
+    push_mark(sql, page.query, page.view, marker);
+    sql.push("SELECT key FROM mark");
+}
+
 /// The images of a part.
 fn push_rows<DB: Dialect>(
     sql: &mut Sql<DB>,
@@ -494,16 +500,11 @@ fn push_of_member<DB: Dialect>(sql: &mut Sql<DB>, project: &str) {
 
 /// The statuses of images that a list may show, but for those that are deleted.
 fn shown_statuses(query: &ImageQuery) -> impl Iterator<Item = &'static str> {
-    let passes = |status: &str, filter: &Filter| match &filter.test {
-        Test::Equal(value) => *value == Value::Text(status.to_owned()),
-        Test::OneOf(items) => items.iter().any(|item| item == status),
-        _ => false,
-    };
     let asked: Vec<&Filter> = query.filters.iter().filter(|filter| filter.column == Column::Status).collect();
     STATUSES.into_iter().filter(move |status| match asked.as_slice() {
         // Killed ones are shown where they are named.
         [] => *status != "killed",
-        asked => asked.iter().all(|filter| passes(status, filter)),
+        asked => asked.iter().all(|filter| filter.test.passes(Some(status))),
     })
 }
 

@@ -61,7 +61,9 @@ impl Path {
             Self::Equalities if query.filters.iter().any(|filter| filter.column == Column::Name) => {
                 // Which of the formats are null is not in SQLite's index of names; PostgreSQL's would tell.
                 let is_format = |column| matches!(column, Column::DiskFormat | Column::ContainerFormat);
-                let tells_null = |filter: &Filter| is_format(filter.column) && filter.test.takes_empty_text();
+                let tells_null = |filter: &Filter| {
+                    is_format(filter.column) && (filter.test.takes_empty_text() || filter.test == Test::IsNull)
+                };
                 !is_format(query.sort_key) && !query.filters.iter().any(tells_null)
             }
             Self::Equalities => query.sort_key != Column::Name,
@@ -280,6 +282,14 @@ fn push_leaps<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, column: Column
     ));
 }
 
+/// The values of the sort key that images of the list may have, but for null, by leaps through its
+/// index: each once or twice, and at most `most` of them.
+pub fn push_keys<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, most: usize) {
+    push_leaps(sql, query, query.sort_key);
+    sql.push("SELECT value FROM leap WHERE value IS NOT NULL");
+    push_limit(sql, most);
+}
+
 /// A column as the indexes of equalities hold it.
 fn push_key<DB: Dialect>(sql: &mut Sql<DB>, column: Column) -> &mut Sql<DB> {
     let name = column.name();
@@ -320,13 +330,18 @@ fn push_equalities<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery, scope: &S
     }
     for &column in &EQUALITIES[1..] {
         for filter in query.filters.iter().filter(|filter| filter.column == column) {
+            // In the index null is an empty text.
+            if filter.test == Test::IsNull {
+                sql.push(" AND ");
+                push_key(sql, column).push(format_args!(" = '' AND {}{} IS NULL", DB::HIDE, column.name()));
+                continue;
+            }
             if list(&filter.test).is_none() {
                 sql.push(" AND ");
                 push_key(sql, column);
                 push_test(sql, &filter.test);
             }
             if column.is_nullable() && filter.test.takes_empty_text() {
-                // Which null is in the index, but never for a filter.
                 sql.push(format_args!(" AND {}{} IS NOT NULL", DB::HIDE, column.name()));
             }
         }

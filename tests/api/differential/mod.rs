@@ -95,6 +95,7 @@ fn random_lists_are_what_the_model_says(engine: Engine) {
             "walk",
             "longer_walk",
             "shown_walk",
+            "by_keys",
             "scan_equalities",
             "scan_size",
             "scan_updated_at",
