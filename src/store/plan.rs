@@ -290,17 +290,19 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let sample = Sample::of(&columns).ok_or(sqlx::Error::RowNotFound)?;
         let mut scan: Option<Scan> = None;
         for (&path, lying) in paths.iter().zip(&sample.on_paths) {
+            let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
             let entries = if matches!(path, Path::Equalities | Path::Visible) { sample.entries } else { 1 };
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample.images + 1);
             findings.push(Finding::Expected { path, rows });
             // Where ids are not random, the sample may be empty.
             if entries < few && (sample.images < size || rows <= MAYBE_FEW * few) {
-                let counted = self.numbers(|sql| sql::push_count(sql, page, path, few)).await?[0];
-                findings.push(Finding::Counted { path, rows: counted, bound: few });
-                rows = if counted < few { counted } else { rows.max(few) };
+                // With more than that it would cost more than the shortest.
+                let bound = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
+                let counted = self.numbers(|sql| sql::push_count(sql, page, path, bound)).await?[0];
+                findings.push(Finding::Counted { path, rows: counted, bound });
+                rows = if counted < bound { counted } else { rows.max(bound) };
             }
-            let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
             let cost = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
             if scan.as_ref().is_none_or(|shortest| cost < shortest.cost) {
                 scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost });

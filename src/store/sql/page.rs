@@ -94,12 +94,20 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
         push_mark(sql, query, view, marker);
     }
     let parts = parts(query, plan);
+    if let Plan::FirstScan(path) = plan {
+        for (index, part) in parts.iter().enumerate() {
+            sql.push(if index == 0 && query.marker.is_none() { "WITH " } else { ", " });
+            sql.push(format_args!("scanned_{index} AS MATERIALIZED ("));
+            push_scanned(sql, page, part, plan, path);
+            sql.push(") ");
+        }
+    }
     sql.push("SELECT string_agg(document, '\n'), ");
     if plan.bound(page).is_some() {
         // Looked at only where too little was found.
         sql.push(format_args!("CASE WHEN count(*) < {} AND coalesce(", wanted(query)));
-        for part in &parts {
-            push_cut(sql, page, part, plan);
+        for (index, part) in parts.iter().enumerate() {
+            push_cut(sql, page, index, part, plan);
             sql.push(", ");
         }
         sql.push("FALSE) THEN count(*) END");
@@ -217,13 +225,15 @@ fn push_walk<DB: Dialect>(
 
 fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], part: &Part, plan: Plan, path: Path) {
     let Compiled { query, view } = page;
-    sql.push("SELECT ").push(DB::ROW).push(" AS found");
-    if !DB::JOINS_IN_ORDER {
-        push_found_columns(sql, query);
+    if plan.bound(page).is_some() {
+        sql.push(format_args!("SELECT * FROM scanned_{}", before.len()));
+        if !DB::JOINS_IN_ORDER {
+            push_order(sql, query, FOUND);
+            sql.push(DB::FENCE);
+        }
+    } else {
+        push_scanned(sql, page, part, plan, path);
     }
-    push_scanned(sql, page, part, path);
-    push_order(sql, query, DB::HIDE);
-    push_bound(sql, page, plan);
     sql.push(DB::LOOKUP);
     push_uncut(sql, page, before, plan);
     push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
@@ -233,8 +243,12 @@ fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], p
 /// What the path's index holds is looked at there, and only rows of which all that holds are looked
 /// up. Where it does not hold all that is asked for, all its rows are: an engine would rather read
 /// another index whole.
-fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
+fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: Plan, path: Path) {
     let Compiled { query, view } = page;
+    sql.push("SELECT ").push(DB::ROW).push(" AS found");
+    if !DB::JOINS_IN_ORDER {
+        push_found_columns(sql, query);
+    }
     sql.push(" FROM (");
     if path == Path::Equalities && !path.is_covered(query) {
         push_path(sql, query, &view.listed, path, format_args!("{} AS found", DB::ROW));
@@ -245,6 +259,8 @@ fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, pa
     }
     push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
     push_part(sql, query, part, DB::HIDE);
+    push_order(sql, query, DB::HIDE);
+    push_bound(sql, page, plan);
 }
 
 fn push_bound<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan) {
@@ -259,8 +275,8 @@ fn push_bound<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan) {
 /// That none of these parts leaves rows behind, which would have to come first.
 fn push_uncut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], plan: Plan) {
     if plan.bound(page).is_some() {
-        for part in before {
-            push_cut(sql, page, part, plan);
+        for (index, part) in before.iter().enumerate() {
+            push_cut(sql, page, index, part, plan);
             sql.push(" IS NULL AND ");
         }
     }
@@ -280,14 +296,17 @@ fn push_found_order<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
     }
 }
 
-/// True where the plan's bound leaves rows of the part behind, else null.
-fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: Plan) {
+/// True where the plan's bound may leave rows of the part of that place behind, else null.
+fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, place: usize, part: &Part, plan: Plan) {
     if let Some(gate) = part.gate {
         sql.push(format_args!("CASE WHEN {gate} THEN "));
     }
     sql.push("(SELECT TRUE");
-    if let Plan::FirstScan(path) | Plan::Scan(path) = plan {
-        push_scanned(sql, page, part, path);
+    let mut bound = plan.bound(page);
+    if let Plan::FirstScan(_) | Plan::Scan(_) = plan {
+        // What was put in order is at hand; no path is gone twice.
+        sql.push(format_args!(" FROM scanned_{place}"));
+        bound = bound.map(|bound| bound - 1);
     } else {
         let walked = Walked::by(page, part, plan);
         let is_merged = walked.shares.len() > 1;
@@ -304,7 +323,7 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: 
         }
     }
     push_limit(sql, 1);
-    if let Some(bound) = plan.bound(page) {
+    if let Some(bound) = bound {
         sql.push(format_args!(" OFFSET {bound}"));
     }
     sql.push(")");
