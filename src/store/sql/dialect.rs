@@ -79,8 +79,8 @@ pub trait Dialect: Database {
     /// Put at the end of a subquery, keeps the planner from looking into it.
     const FENCE: &str;
 
-    /// Whether a CROSS JOIN gives rows in the order of its left side.
-    const JOINS_IN_ORDER: bool;
+    /// Whether what is kept while a statement runs is made row by row, as far as it is read.
+    const KEEPS_WHAT_IS_READ: bool;
 
     /// Opens and closes a condition that most rows may pass, for which an index shall be read all the
     /// same.
@@ -199,7 +199,7 @@ impl Dialect for Sqlite {
     // A subquery without LIMIT becomes part of the query around it, where columns can be hidden.
     const FENCE: &str = "";
 
-    const JOINS_IN_ORDER: bool = true;
+    const KEEPS_WHAT_IS_READ: bool = false;
 
     const RARE: [&str; 2] = ["unlikely(", ")"];
 
@@ -269,7 +269,7 @@ impl Dialect for Postgres {
 
     const FENCE: &str = " OFFSET 0";
 
-    const JOINS_IN_ORDER: bool = false;
+    const KEEPS_WHAT_IS_READ: bool = true;
 
     const RARE: [&str; 2] = ["", ""];
 

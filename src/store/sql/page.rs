@@ -74,7 +74,7 @@ fn is_covered(page: &Compiled, path: Path) -> bool {
     is_seen && query.properties.is_empty() && query.filters.iter().all(|filter| HELD.contains(&filter.column))
 }
 
-/// Put before a column of the order, as it stands beside a candidate.
+/// Put before a column of the order, where candidates are merged by it.
 const FOUND: &str = "found_";
 
 /// Larger than any table. SQLite may ignore the order of a subquery that has no limit.
@@ -94,13 +94,13 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
         push_mark(sql, query, view, marker);
     }
     let parts = parts(query, plan);
-    if let Plan::FirstScan(path) = plan {
-        for (index, part) in parts.iter().enumerate() {
-            sql.push(if index == 0 && query.marker.is_none() { "WITH " } else { ", " });
-            sql.push(format_args!("scanned_{index} AS MATERIALIZED ("));
-            push_scanned(sql, page, part, plan, path);
-            sql.push(") ");
-        }
+    let mut is_first = query.marker.is_none();
+    for (index, part) in parts.iter().enumerate().filter(|(_, part)| is_kept::<DB>(page, part, plan)) {
+        sql.push(if is_first { "WITH " } else { ", " });
+        is_first = false;
+        sql.push(format_args!("candidates_{index} AS MATERIALIZED ("));
+        push_candidates(sql, page, part, plan);
+        sql.push(") ");
     }
     sql.push("SELECT string_agg(document, '\n'), ");
     if plan.bound(page).is_some() {
@@ -157,7 +157,19 @@ pub fn push_mark_key<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, marker: Uu
     sql.push("SELECT key FROM mark");
 }
 
-/// The images of a part.
+/// Whether the candidates of a part are kept while the statement runs, so that they can be counted.
+/// Both engines give them again in the order in which they came.
+fn is_kept<DB: Dialect>(page: &Compiled, part: &Part, plan: Plan) -> bool {
+    match plan {
+        Plan::FirstWalk(_) | Plan::Scan(_) => false,
+        Plan::Walk(_) | Plan::ShownWalk(_) => {
+            DB::KEEPS_WHAT_IS_READ && Walked::by(page, part, plan).is_covering(page.query)
+        }
+        Plan::FirstScan(_) => true,
+    }
+}
+
+/// The images of a part: those of its candidates against which nothing speaks that no index holds.
 fn push_rows<DB: Dialect>(
     sql: &mut Sql<DB>,
     page: &Compiled,
@@ -166,90 +178,100 @@ fn push_rows<DB: Dialect>(
     plan: Plan,
     projection: Projection,
 ) {
+    let Compiled { query, view } = page;
     sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (");
-    match plan {
-        Plan::FirstWalk(_) => push_walk(sql, page, before, part, plan, !DB::READS_ROWS_WHERE_MET),
-        Plan::Walk(_) | Plan::ShownWalk(_) => push_walk(sql, page, before, part, plan, true),
-        Plan::FirstScan(path) | Plan::Scan(path) => push_scan(sql, page, before, part, plan, path),
+    if is_kept::<DB>(page, part, plan) {
+        sql.push(format_args!("SELECT * FROM candidates_{}", before.len()));
+    } else {
+        push_candidates(sql, page, part, plan);
     }
-    push_limit(sql, wanted(page.query));
+    if let Plan::FirstScan(_) | Plan::Scan(_) = plan {
+        sql.push(DB::LOOKUP);
+        push_uncut(sql, page, before, plan);
+        push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+    } else {
+        let walked = Walked::by(page, part, plan);
+        let meets = Meets::of::<DB>(page, &walked, plan);
+        sql.push(if meets == Meets::Rows { ") AS images WHERE " } else { DB::LOOKUP });
+        push_uncut(sql, page, before, plan);
+        if meets == Meets::Entries {
+            push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
+            sql.push(" AND ");
+            push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
+        } else {
+            let scope = if matches!(walked.by, By::Seen(_)) { &Scope::All } else { &view.listed };
+            push_predicate(sql, query, scope, "", Conditions::All);
+        }
+    }
+    push_limit(sql, wanted(query));
 }
 
-/// Where `looks_at_entries`, what an index holds is looked at in the index: first come candidates,
-/// and a row is looked up only once nothing there speaks against it.
-fn push_walk<DB: Dialect>(
-    sql: &mut Sql<DB>,
-    page: &Compiled,
-    before: &[Part],
-    part: &Part,
-    plan: Plan,
-    looks_at_entries: bool,
-) {
-    let Compiled { query, view } = page;
-    let walked = Walked::by(page, part, plan);
-    let is_covering = looks_at_entries && walked.is_covering(query);
-    let is_looked_up = is_covering || !DB::READS_ROWS_WHERE_MET;
-    if is_looked_up {
-        let names_order = !DB::JOINS_IN_ORDER || walked.shares.len() > 1;
-        walked.push(sql, query, part, if names_order { FOUND } else { "" }, |sql| {
+/// What a walk meets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meets {
+    /// Entries of an index that hold what filters look at: a row is looked up only once nothing there
+    /// speaks against it.
+    Entries,
+    /// Entries of which each row is looked up.
+    Places,
+    /// Rows, read where the index leads to them.
+    Rows,
+}
+
+impl Meets {
+    fn of<DB: Dialect>(page: &Compiled, walked: &Walked, plan: Plan) -> Self {
+        let looks_at_entries = !DB::READS_ROWS_WHERE_MET || !matches!(plan, Plan::FirstWalk(_));
+        match looks_at_entries && walked.is_covering(page.query) {
+            true => Self::Entries,
+            false if DB::READS_ROWS_WHERE_MET => Self::Rows,
+            false => Self::Places,
+        }
+    }
+}
+
+/// The images that a part may have, in the order of the page.
+fn push_candidates<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: Plan) {
+    let query = page.query;
+    if let Plan::FirstScan(path) | Plan::Scan(path) = plan {
+        push_scanned(sql, page, part, path);
+        push_order(sql, query, DB::HIDE);
+    } else {
+        let walked = Walked::by(page, part, plan);
+        let meets = Meets::of::<DB>(page, &walked, plan);
+        // All columns are there where rows are met.
+        let order = if walked.shares.len() > 1 && meets != Meets::Rows { FOUND } else { "" };
+        walked.push(sql, query, part, order, |sql| {
+            if meets == Meets::Rows {
+                sql.push(DB::ALL);
+                return;
+            }
             sql.push(DB::ROW).push(" AS found");
-            if is_covering {
+            if meets == Meets::Entries {
                 for column in covered_columns(query) {
                     sql.push(format_args!(", {column} AS {CANDIDATE}{column}"));
                 }
             }
-            if names_order {
-                push_found_columns(sql, query);
+            if order == FOUND {
+                for column in self::order(query.sort_key) {
+                    sql.push(format_args!(", {0} AS {FOUND}{0}", column.name()));
+                }
             }
         });
-    } else {
-        walked.push(sql, query, part, "", |sql| {
-            sql.push(DB::ALL);
-        });
     }
-    push_bound(sql, page, plan);
-    sql.push(if is_looked_up { DB::LOOKUP } else { ") AS images WHERE " });
-    push_uncut(sql, page, before, plan);
-    if is_covering {
-        push_predicate(sql, query, &Scope::All, CANDIDATE, Conditions::Covered(&[]));
-        sql.push(" AND ");
-        push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
-    } else {
-        let scope = if matches!(walked.by, By::Seen(_)) { &Scope::All } else { &view.listed };
-        push_predicate(sql, query, scope, "", Conditions::All);
-    }
-    if is_looked_up {
-        push_found_order(sql, query);
-    }
-}
-
-fn push_scan<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], part: &Part, plan: Plan, path: Path) {
-    let Compiled { query, view } = page;
-    if plan.bound(page).is_some() {
-        sql.push(format_args!("SELECT * FROM scanned_{}", before.len()));
-        if !DB::JOINS_IN_ORDER {
-            push_order(sql, query, FOUND);
-            sql.push(DB::FENCE);
+    match plan.bound(page) {
+        Some(bound) => push_limit(sql, bound),
+        None => {
+            sql.push(UNLIMITED);
         }
-    } else {
-        push_scanned(sql, page, part, plan, path);
     }
-    sql.push(DB::LOOKUP);
-    push_uncut(sql, page, before, plan);
-    push_predicate(sql, query, &view.listed, "", Conditions::NotCovered);
-    push_found_order(sql, query);
 }
 
 /// What the path's index holds is looked at there, and only rows of which all that holds are looked
 /// up. Where it does not hold all that is asked for, all its rows are: an engine would rather read
 /// another index whole.
-fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, plan: Plan, path: Path) {
+fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, path: Path) {
     let Compiled { query, view } = page;
-    sql.push("SELECT ").push(DB::ROW).push(" AS found");
-    if !DB::JOINS_IN_ORDER {
-        push_found_columns(sql, query);
-    }
-    sql.push(" FROM (");
+    sql.push("SELECT ").push(DB::ROW).push(" AS found FROM (");
     if path == Path::Equalities && !path.is_covered(query) {
         push_path(sql, query, &view.listed, path, format_args!("{} AS found", DB::ROW));
         sql.push(DB::FENCE).push(DB::LOOKUP);
@@ -259,17 +281,6 @@ fn push_scanned<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, part: &Part, pl
     }
     push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(path.columns()));
     push_part(sql, query, part, DB::HIDE);
-    push_order(sql, query, DB::HIDE);
-    push_bound(sql, page, plan);
-}
-
-fn push_bound<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan) {
-    match plan.bound(page) {
-        Some(bound) => push_limit(sql, bound),
-        None => {
-            sql.push(UNLIMITED);
-        }
-    }
 }
 
 /// That none of these parts leaves rows behind, which would have to come first.
@@ -282,20 +293,6 @@ fn push_uncut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, before: &[Part], 
     }
 }
 
-/// The place of a candidate in the order.
-fn push_found_columns<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
-    for column in order(query.sort_key) {
-        sql.push(format_args!(", {0} AS {FOUND}{0}", column.name()));
-    }
-}
-
-/// The candidates have this order already, so that nothing is sorted for it.
-fn push_found_order<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
-    if !DB::JOINS_IN_ORDER {
-        push_order(sql, query, FOUND);
-    }
-}
-
 /// True where the plan's bound may leave rows of the part of that place behind, else null.
 fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, place: usize, part: &Part, plan: Plan) {
     if let Some(gate) = part.gate {
@@ -303,10 +300,10 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, place: usize, part:
     }
     sql.push("(SELECT TRUE");
     let mut bound = plan.bound(page);
-    if let Plan::FirstScan(_) | Plan::Scan(_) = plan {
-        // What was put in order is at hand; no path is gone twice.
-        sql.push(format_args!(" FROM scanned_{place}"));
-        bound = bound.map(|bound| bound - 1);
+    if is_kept::<DB>(page, part, plan) {
+        // One that is full may have left some behind; no walk or path is gone twice to know.
+        sql.push(format_args!(" FROM candidates_{place}"));
+        bound = bound.map(|bound| bound.saturating_sub(1));
     } else {
         let walked = Walked::by(page, part, plan);
         let is_merged = walked.shares.len() > 1;
