@@ -94,6 +94,14 @@ fn it_tells_the_plan_the_statements_and_the_answer(engine: Engine) {
     assert!(sparse.binds.contains(&"2000".to_owned()), "{sparse:?}");
     assert!(sparse.findings.iter().any(|finding| finding.contains("next costs about ")), "{sparse:?}");
 
+    // All but a few are of one format, whose older half does not match.
+    let list = "size_min=5000000&sort_key=container_format&sort_dir=asc&limit=5";
+    let (database, apart) = explained(database, &[list]);
+    assert_eq!(apart.answer, "5 images, and more follow");
+    for piece in ["among those without container_format:", "among those of container_format bare:"] {
+        assert!(apart.findings.iter().any(|finding| finding == piece), "{apart:?}");
+    }
+
     let marker = "00000000-0000-4000-8000-000000000002";
     let (database, after) = explained(database, &[&format!("marker={marker}&limit=2")]);
     assert_eq!(after.answer, "1 image");

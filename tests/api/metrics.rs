@@ -124,6 +124,7 @@ fn queries_are_timed_by_the_plan_that_found_the_page(engine: Engine) {
         ),
         ("/v1.1/images/detail?size_max=9500000&limit=5", "shown_walk"),
         ("/v1.1/images/detail?size_max=9500000&sort_key=updated_at&limit=5", "longer_walk"),
+        ("/v1.1/images/detail?size_min=5000000&sort_key=container_format&sort_dir=asc&limit=5", "by_keys"),
         (&marker, "walk"),
         ("/v1.1/images/00000000-0000-4000-8000-000000000002/members", "members"),
         ("/v1.1/shared-images/p", "shared"),
