@@ -190,7 +190,8 @@ const HIDDEN_STATUSES: [&str; 3] = ["killed", "deleted", "pending_delete"];
 
 impl ImageQuery {
     /// What the list has of the images with this value of its sort key, which follow each other: a list
-    /// in the order of creation, but that of null, which no comparison finds, keeps its order.
+    /// in the order of creation, but that of null, which no comparison finds, keeps its order. The filter
+    /// on the sort key is the last.
     #[must_use]
     pub fn with_key(&self, value: Option<String>) -> Self {
         let column = self.sort_key;

@@ -130,11 +130,40 @@ fn a_scope_comes_first() {
 }
 
 fn page<DB: Dialect>(text: &str, scope: Scope, plan: Plan) -> String {
+    page_of::<DB>(&query(text), scope, plan)
+}
+
+fn page_of<DB: Dialect>(query: &ImageQuery, scope: Scope, plan: Plan) -> String {
     let view = View { listed: scope, markers: Markers::Any };
-    let query = query(text);
     let mut sql = Sql::<DB>::new("");
-    push_page(&mut sql, &Compiled { query: &query, view: &view }, plan, Projection::Detail);
+    push_page(&mut sql, &Compiled { query, view: &view }, plan, Projection::Detail);
     sql.text()
+}
+
+#[test]
+fn the_images_of_one_value_of_the_sort_key_are_a_list_of_their_own() {
+    let marker = Uuid::nil();
+    let list = query(&format!("status=in:active,killed&sort_key=status&sort_dir=asc&name=a&marker={marker}"));
+    let of_status = list.with_key(Some("active".to_owned()));
+    // What the whole list shows of deleted images does not change.
+    assert_eq!(
+        of_status,
+        ImageQuery { liveness: list.liveness, ..query(&format!("name=a&status=active&sort_dir=asc&marker={marker}")) }
+    );
+
+    let list = query(&format!("container_format=bare&sort_key=disk_format&marker={marker}"));
+    let without = list.with_key(None);
+    let walk = page_of::<Sqlite>(&without, Scope::All, Plan::Walk(1000));
+    let rest = "WHERE deleted = FALSE AND disk_format IS NULL AND (created_at, id) < ((SELECT +created_at FROM mark), (SELECT +id FROM mark)) \
+        ORDER BY disk_format DESC NULLS LAST, created_at DESC, id DESC LIMIT 1000";
+    assert!(walk.contains(rest) && !walk.contains("UNION ALL"), "{walk}");
+    let scan = page_of::<Sqlite>(&without, Scope::Public, Plan::FirstScan(Path::Equalities));
+    let lead = "AND coalesce(disk_format, '') = '' AND +disk_format IS NULL AND coalesce(container_format, '') = ?";
+    assert!(scan.contains(lead), "{scan}");
+
+    let mut keys = Sql::<Sqlite>::new("");
+    push_keys(&mut keys, &list, 128);
+    assert!(keys.text().ends_with("SELECT value FROM leap WHERE value IS NOT NULL LIMIT 128"), "{}", keys.text());
 }
 
 #[test]
