@@ -42,7 +42,7 @@ fn query_of(asked: &str) -> &str {
 
 fn print(explained: &Explained, mut out: impl Write) -> io::Result<()> {
     let Explained { choice, page, statements, unit } = explained;
-    writeln!(out, "Plan: {}", choice.plan)?;
+    writeln!(out, "Plan: {choice}")?;
     for finding in &choice.findings {
         writeln!(out, "  {finding}")?;
     }

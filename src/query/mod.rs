@@ -117,7 +117,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// Whether this text passes, or null.
+    /// Whether this value of a text column passes; `None` is null.
     pub fn passes(&self, text: Option<&str>) -> bool {
         match (self, text) {
             (Self::IsNull, text) => text.is_none(),
@@ -148,7 +148,8 @@ pub enum Direction {
 /// What is asked of the catalog, without who asks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageQuery {
-    /// All must pass; in the order of [`PARAMETERS`], so that like queries compile alike.
+    /// All must pass; in the order of [`PARAMETERS`], so that like queries compile alike, and last what
+    /// [`ImageQuery::with_key`] adds.
     pub filters: Vec<Filter>,
     /// Which deleted and killed images it shows.
     pub liveness: Liveness,
@@ -189,23 +190,28 @@ pub enum Liveness {
 const HIDDEN_STATUSES: [&str; 3] = ["killed", "deleted", "pending_delete"];
 
 impl ImageQuery {
-    /// What the list has of the images with this value of its sort key, which follow each other: a list
-    /// in the order of creation, but that of null, which no comparison finds, keeps its order. The filter
-    /// on the sort key is the last.
+    /// What the list has of the images with this value of its sort key, after the marker where that is
+    /// one of them: a list in the order of creation, but that of null, which no comparison finds, keeps
+    /// its order. The value is one that the filters on the sort key let through.
     #[must_use]
-    pub fn with_key(&self, value: Option<String>) -> Self {
+    pub fn with_key(&self, value: Option<&str>, marker: Option<Uuid>) -> Self {
         let column = self.sort_key;
-        let mut piece = self.clone();
+        let mut piece = Self { marker, ..self.clone() };
         piece.filters.retain(|filter| filter.column != column);
         let test = match value {
             Some(text) => {
                 piece.sort_key = Column::CreatedAt;
-                Test::Equal(Value::Text(text))
+                Test::Equal(Value::Text(text.to_owned()))
             }
             None => Test::IsNull,
         };
         piece.filters.push(Filter { column, test });
         piece
+    }
+
+    /// Whether it lists only images whose sort key is null.
+    pub fn is_without_key(&self) -> bool {
+        self.filters.iter().any(|filter| filter.column == self.sort_key && filter.test == Test::IsNull)
     }
 }
 

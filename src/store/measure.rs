@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::plan::{Choice, Finding};
+use super::plan::Choice;
 use super::sql::{Path, Plan};
 use crate::query::Column;
 
@@ -104,7 +104,7 @@ impl Kind {
 impl From<&Choice> for Kind {
     fn from(choice: &Choice) -> Self {
         match choice.plan {
-            _ if choice.findings.iter().any(|finding| matches!(finding, Finding::Key { .. })) => Self::ByKeys,
+            _ if choice.by_keys => Self::ByKeys,
             Plan::FirstWalk(_) => Self::Walk,
             Plan::Walk(_) => Self::LongerWalk,
             Plan::ShownWalk(_) => Self::ShownWalk,

@@ -15,8 +15,10 @@ use std::collections::BTreeSet;
 use std::{fmt, mem};
 
 use super::error::StoreError;
+use sqlx::Connection as _;
+
 use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sample, Sql};
-use crate::query::{Column, Direction, ImageQuery, Liveness, Test, Value};
+use crate::query::{Column, Direction, ImageQuery, Liveness, Value};
 
 /// A page as the database gave it, and how it was found.
 pub struct Found<DB: Dialect> {
@@ -28,8 +30,9 @@ pub struct Found<DB: Dialect> {
 /// A plan and the findings that led to it.
 #[derive(Debug)]
 pub struct Choice {
-    /// Where the page was put together, that of its last piece.
     pub plan: Plan,
+    /// Whether the page was put together by the values of its sort key; the plan is that of the last.
+    pub by_keys: bool,
     pub findings: Vec<Finding>,
 }
 
@@ -43,10 +46,21 @@ pub enum Finding {
     /// A path is likely to have this many rows.
     Expected { path: Path, rows: i64 },
     /// What each plan that could come next is likely to cost, in rows that an index covers; the first
-    /// of the least was taken.
+    /// of the least was taken, unless the page was put together.
     Weighed(Vec<(Plan, i64)>),
-    /// The page is put together, and what follows is about the images with this value of its sort key.
+    /// What it is likely to cost to put the page together of so many values of its sort key.
+    Apart { pieces: usize, cost: i64 },
+    /// What follows is about the images with this value of the sort key.
     Key { column: Column, value: Option<String> },
+    /// To put the page together has come to cost more than the plan that was weighed against it.
+    TooDear,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by_keys = if self.by_keys { "put together by the values of the sort key, the last of which: " } else { "" };
+        write!(formatter, "{by_keys}{}", self.plan)
+    }
 }
 
 impl fmt::Display for Finding {
@@ -73,8 +87,14 @@ impl fmt::Display for Finding {
                 let prices: Vec<String> = plans.iter().map(|(plan, cost)| format!("{cost} for {plan}")).collect();
                 write!(formatter, "next costs about {}", prices.join("; "))
             }
-            Self::Key { column, value: Some(value) } => write!(formatter, "among those of {} {value}:", column.name()),
+            Self::Apart { pieces, cost } => {
+                write!(formatter, "to put it together of {pieces} values of the sort key costs about {cost}")
+            }
+            Self::Key { column, value: Some(value) } => {
+                write!(formatter, "among those of {} {value:?}:", column.name())
+            }
             Self::Key { column, value: None } => write!(formatter, "among those without {}:", column.name()),
+            Self::TooDear => formatter.write_str("that has come to cost more than not to put it together"),
         }
     }
 }
@@ -98,6 +118,8 @@ const SHORTER: u32 = 8;
 /// A connection on which a page is looked for.
 pub struct Search<'c, DB: Dialect> {
     connection: &'c mut DB::Connection,
+    /// Whether its statements are kept, compiled.
+    is_kept: bool,
     /// What has been run, where that is to be told.
     trace: Option<Vec<Traced>>,
 }
@@ -116,12 +138,12 @@ pub struct Traced {
 
 impl<'c, DB: Dialect> Search<'c, DB> {
     pub fn new(connection: &'c mut DB::Connection) -> Self {
-        Self { connection, trace: None }
+        Self { is_kept: !connection.is_in_transaction(), connection, trace: None }
     }
 
     /// A search that keeps what it does; it takes longer.
     pub fn traced(connection: &'c mut DB::Connection) -> Self {
-        Self { connection, trace: Some(Vec::new()) }
+        Self { trace: Some(Vec::new()), ..Self::new(connection) }
     }
 
     /// What has been run, in order.
@@ -132,14 +154,16 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     async fn fetch(&mut self, push: impl Fn(&mut Sql<DB>)) -> sqlx::Result<Vec<DB::Row>> {
         let mut sql = Sql::new("");
         push(&mut sql);
-        let Some(trace) = &mut self.trace else { return DB::fetch(self.connection, sql).await };
+        let Some(trace) = &mut self.trace else {
+            return DB::fetch_as(self.connection, sql, self.is_kept).await;
+        };
 
         let (text, binds) = (sql.text(), sql.binds().to_vec());
         let mut explained = Sql::new(DB::EXPLAIN);
         push(&mut explained);
         let steps = DB::explain(self.connection, explained).await?;
         let counter = DB::count_work(self.connection).await?;
-        let rows = DB::fetch(self.connection, sql).await?;
+        let rows = DB::fetch_as(self.connection, sql, self.is_kept).await?;
         let work = DB::work(&steps, &counter);
         trace.push(Traced { sql: text, binds, steps, work });
         Ok(rows)
@@ -161,6 +185,19 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         projection: Projection,
         walk: u32,
     ) -> Result<Found<DB>, StoreError> {
+        self.one_of(1, &mut 0, page, projection, walk).await
+    }
+
+    /// Finds a page of a list that has about one of so many parts of the catalog, and adds what that
+    /// was expected to cost to what has been spent.
+    async fn one_of(
+        &mut self,
+        parts: i64,
+        spent: &mut i64,
+        page: &Compiled<'_>,
+        projection: Projection,
+        walk: u32,
+    ) -> Result<Found<DB>, StoreError> {
         let mut findings = Vec::new();
         let mut prospect = None;
         let mut plan = Plan::FirstWalk(walk.saturating_mul(sql::wanted(page.query).isqrt()));
@@ -172,66 +209,101 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 return Err(StoreError::MarkerNotFound(marker));
             }
             let Some(matches) = DB::cut(&row)? else {
-                return Ok(Found { rows: vec![row], choice: Choice { plan, findings } });
+                return Ok(Found { rows: vec![row], choice: Choice { plan, by_keys: false, findings } });
             };
             let rows = plan.bound(page).expect("what has no bound is not cut");
             findings.push(Finding::Cut { plan, rows, matches });
-            let prospect = match &mut prospect {
-                Some(prospect) => prospect,
-                None => prospect.insert(self.prospect(page, rows, matches, &mut findings).await?),
+            let prospect = if let Some(prospect) = &mut prospect {
+                prospect
+            } else {
+                let learned = self.prospect(parts, page, rows, matches, &mut findings).await?;
+                *spent += i64::from(rows) + learned.cost;
+                prospect.insert(learned)
             };
             let plans = prospect.after(plan, rows.into(), matches);
             let &(next, cost) = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to");
             findings.push(Finding::Weighed(plans));
-            if prospect.cost_by_keys().is_some_and(|by_keys| by_keys < cost) {
-                let pieces = mem::take(&mut prospect.pieces);
-                return self.by_keys(page, pieces, projection, walk, Choice { plan, findings }).await;
+            if let Some(by_keys) = prospect.cost_by_keys() {
+                findings.push(Finding::Apart { pieces: prospect.pieces.len(), cost: by_keys });
+                if by_keys < cost {
+                    let pieces = mem::take(&mut prospect.pieces);
+                    let found = self.by_keys(cost, page, pieces, projection, walk, &mut findings).await?;
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                }
             }
+            *spent += cost;
             plan = next;
         }
     }
 
-    /// Puts a page together of the pieces of its list. Each is found for itself, so that what is true
-    /// of a list in the order of creation is true of each piece; who changes the sort key of an image
-    /// at this very moment may move it from one piece to the next, as between two pages.
+    /// Puts a page together of the pieces of its list, all as they are at one moment. Each is found for
+    /// itself, so that what is true of a list in the order of creation is true of each piece. None
+    /// where it has come to cost more than `dear`.
     async fn by_keys(
         &mut self,
+        dear: i64,
         page: &Compiled<'_>,
-        pieces: Vec<ImageQuery>,
+        pieces: Vec<Piece>,
         projection: Projection,
         walk: u32,
-        mut choice: Choice,
-    ) -> Result<Found<DB>, StoreError> {
-        let (mut rows, mut wanted) = (Vec::new(), sql::wanted(page.query));
-        for mut piece in pieces {
-            piece.limit = wanted - 1;
-            let query = Compiled { query: &piece, view: page.view };
-            let found = Box::pin(self.page(&query, projection, (walk / SHORTER).max(1))).await?;
-            let key = piece.filters.pop().expect("the filter on its key");
-            let value = if let Test::Equal(Value::Text(text)) = key.test { Some(text) } else { None };
-            choice.findings.push(Finding::Key { column: key.column, value });
-            choice.findings.extend(found.choice.findings);
-            choice.plan = found.choice.plan;
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Found<DB>>, StoreError> {
+        if self.connection.is_in_transaction() {
+            return self.put_together(dear, page, pieces, projection, walk, findings).await;
+        }
+        let mut snapshot = self.connection.begin_with(DB::SNAPSHOT).await?;
+        let mut search = Search { connection: &mut *snapshot, is_kept: self.is_kept, trace: self.trace.take() };
+        let found = search.put_together(dear, page, pieces, projection, walk, findings).await;
+        self.trace = search.trace;
+        let found = found?;
+        snapshot.commit().await?;
+        Ok(found)
+    }
+
+    async fn put_together(
+        &mut self,
+        dear: i64,
+        page: &Compiled<'_>,
+        pieces: Vec<Piece>,
+        projection: Projection,
+        walk: u32,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Found<DB>>, StoreError> {
+        let wanted = usize::try_from(sql::wanted(page.query)).expect("a page fits in memory");
+        let parts = i64::try_from(pieces.len()).expect("there are few");
+        let (mut rows, mut documents, mut spent, mut plan) = (Vec::new(), 0, 0, Plan::FirstWalk(0));
+        for Piece { value, query } in pieces {
+            if spent > dear {
+                findings.push(Finding::TooDear);
+                return Ok(None);
+            }
+            findings.push(Finding::Key { column: page.query.sort_key, value });
+            let piece = Compiled { query: &query, view: page.view };
+            let walk = (walk / SHORTER).max(1);
+            let found = Box::pin(self.one_of(parts, &mut spent, &piece, projection, walk)).await?;
+            findings.extend(found.choice.findings);
+            plan = found.choice.plan;
             for row in found.rows {
-                let documents = DB::bytes(&row)?.map_or(0, |documents| documents.split(|&byte| byte == b'\n').count());
-                wanted = wanted.saturating_sub(u32::try_from(documents).unwrap_or(u32::MAX));
+                documents += DB::bytes(&row)?.map_or(0, |documents| documents.split(|&byte| byte == b'\n').count());
                 rows.push(row);
             }
-            if wanted == 0 {
+            if documents >= wanted {
                 break;
             }
         }
-        Ok(Found { rows, choice })
+        let choice = Choice { plan, by_keys: true, findings: mem::take(findings) };
+        Ok(Some(Found { rows, choice }))
     }
 
     /// The pieces of a list that may be put together by the values of its sort key, from the marker's
-    /// on; none where the key has many, or is one value already.
-    async fn pieces(&mut self, page: &Compiled<'_>) -> Result<Vec<ImageQuery>, StoreError> {
+    /// on; none where the key has many.
+    async fn pieces(&mut self, page: &Compiled<'_>) -> Result<Vec<Piece>, StoreError> {
         let query = page.query;
         let key = query.sort_key;
         let on_key = || query.filters.iter().filter(|filter| filter.column == key);
-        let is_one = on_key().any(|filter| filter.test == Test::IsNull);
-        if is_one || !matches!(key, Column::ContainerFormat | Column::DiskFormat | Column::Status) {
+        if query.is_without_key() || !matches!(key, Column::ContainerFormat | Column::DiskFormat | Column::Status) {
             return Ok(Vec::new());
         }
         // What is no UTF-8, as SQLite may have it, no filter would find again.
@@ -263,7 +335,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         }
         let piece = |value: Option<String>| {
             let marker = query.marker.filter(|_| mark.as_ref() == Some(&value));
-            ImageQuery { marker, ..query.with_key(value) }
+            Piece { query: query.with_key(value.as_deref(), marker), value }
         };
         Ok(values.into_iter().map(piece).collect())
     }
@@ -276,6 +348,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     /// What the ways to the matches of a page are like, after a walk of so many rows and matches.
     async fn prospect(
         &mut self,
+        parts: i64,
         page: &Compiled<'_>,
         walked: u32,
         matches: i64,
@@ -283,11 +356,12 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     ) -> Result<Prospect, StoreError> {
         // PostgreSQL does not know how many there are before it has analysed them.
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.max(1).into());
-        let few = images.saturating_mul(sql::wanted(page.query).into()).isqrt();
+        let few = (images / parts).saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
         let size = SAMPLE.max(few / 20);
         let columns = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;
         let sample = Sample::of(&columns).ok_or(sqlx::Error::RowNotFound)?;
+        let mut cost = sample.images;
         let mut scan: Option<Scan> = None;
         for (&path, lying) in paths.iter().zip(&sample.on_paths) {
             let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
@@ -301,23 +375,25 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 let bound = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, bound)).await?[0];
                 findings.push(Finding::Counted { path, rows: counted, bound });
+                cost += counted;
                 rows = if counted < bound { counted } else { rows.max(bound) };
             }
-            let cost = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
-            if scan.as_ref().is_none_or(|shortest| cost < shortest.cost) {
-                scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost });
+            let price = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
+            if scan.as_ref().is_none_or(|shortest| price < shortest.cost) {
+                scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost: price });
             }
         }
-        let mut walks = vec![Walk::new(page, Plan::Walk, walked.into(), matches)];
+        let mut walks = vec![Walk::new::<DB>(page, Plan::Walk, walked.into(), matches)];
         if sql::has_shown_walk(page) && sample.memberships < few {
             // As if as many had been looked at as the next walk has to be longer than.
             let matches = sample.matches.saturating_mul(few) / sample.shown.max(1);
             // They are put in order for the walk, and once more to see that it is cut.
             let extra = 2 * LOOKUP * sample.memberships;
-            walks.push(Walk { extra, ..Walk::new(page, Plan::ShownWalk, few, matches) });
+            walks.push(Walk { extra, ..Walk::new::<DB>(page, Plan::ShownWalk, few, matches) });
         }
-        let pieces = self.pieces(page).await?;
-        Ok(Prospect { few, wanted: sql::wanted(page.query).into(), scan, walks, pieces })
+        // Where nothing of the sample matches, no piece is likely to fill the page.
+        let pieces = if sample.matches > 0 { self.pieces(page).await? } else { Vec::new() };
+        Ok(Prospect { few, wanted: sql::wanted(page.query).into(), cost, scan, walks, pieces })
     }
 }
 
@@ -326,11 +402,19 @@ struct Prospect {
     /// So few rows that a path of them is surely a good one.
     few: i64,
     wanted: i64,
+    /// What it cost to learn this.
+    cost: i64,
     /// The scan by the shortest path.
     scan: Option<Scan>,
     walks: Vec<Walk>,
     /// Of which the page may be put together, if that costs less.
-    pieces: Vec<ImageQuery>,
+    pieces: Vec<Piece>,
+}
+
+/// What a list has of one value of its sort key.
+struct Piece {
+    value: Option<String>,
+    query: ImageQuery,
 }
 
 struct Scan {
@@ -352,8 +436,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(page: &Compiled<'_>, plan: fn(u32) -> Plan, walked: i64, matches: i64) -> Self {
-        Self { plan, price: sql::price(page, plan(0), LOOKUP), extra: 0, walked, matches }
+    fn new<DB: Dialect>(page: &Compiled<'_>, plan: fn(u32) -> Plan, walked: i64, matches: i64) -> Self {
+        Self { plan, price: sql::price::<DB>(page, plan(0), LOOKUP), extra: 0, walked, matches }
     }
 
     /// The bound of the next one.
@@ -377,10 +461,11 @@ fn enough(rows: i64, matches: i64, wanted: i64) -> i64 {
 }
 
 impl Prospect {
-    /// What it costs to put the page together: most pieces have nothing, as a sample and a short path tell.
+    /// What it costs to put the page together: most pieces have nothing, as a sample and a path of
+    /// theirs tell, which shorten as the pieces do.
     fn cost_by_keys(&self) -> Option<i64> {
         let pieces = i64::try_from(self.pieces.len()).ok().filter(|&pieces| pieces > 0)?;
-        Some(pieces * self.few / 4)
+        Some(self.few * pieces.isqrt() / 2)
     }
 
     /// What may follow a plan that was cut, and what each is likely to cost, the shortest path in front

@@ -7,13 +7,14 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _};
 use tokio::sync::watch;
 
 use super::error::{Failed, StoreError, is_locked, said};
 use super::file::{Known, lengths};
 use super::measure::Measures;
 use super::pool::{Pool, look_for_the_client};
+use super::sql::Dialect as _;
 use super::{Connections, Store};
 
 /// How much of a SQLite file is mapped into memory, in bytes: all of any file. The library's own
@@ -233,7 +234,7 @@ impl Target {
                 let connections = patience.connections.unwrap_or(10);
                 let (options, begin) = if patience.pooled {
                     let local = settings.map(|(name, value)| format!("; SET LOCAL {name} = {value}")).concat();
-                    (options, Some(format!("BEGIN READ ONLY; {}{local}", look_for_the_client!("SET LOCAL"))))
+                    (options, Some(format!("{}; {}{local}", Postgres::SNAPSHOT, look_for_the_client!("SET LOCAL"))))
                 } else {
                     (options.statement_cache_capacity(STATEMENTS).options(settings), None)
                 };

@@ -19,6 +19,13 @@ pub trait Dialect: Database {
         sql: Sql<Self>,
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
 
+    /// The same; whether the statement is kept, compiled, for the next like it.
+    fn fetch_as(
+        connection: &mut Self::Connection,
+        sql: Sql<Self>,
+        is_kept: bool,
+    ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
+
     /// Gives each row of a statement, as it comes.
     async fn each(
         connection: &mut Self::Connection,
@@ -52,6 +59,9 @@ pub trait Dialect: Database {
 
     /// The JSON object of an image that is shared.
     const SHARED_DOCUMENT: &str;
+
+    /// Begins a transaction whose statements all see the catalog of one moment.
+    const SNAPSHOT: &str;
 
     /// A column that leads to a row at once, and stays what it is while a statement runs.
     const ROW: &str;
@@ -118,10 +128,18 @@ pub trait Dialect: Database {
 /// What reads the same on both engines, but for the types.
 macro_rules! read_rows {
     () => {
-        async fn fetch(connection: &mut Self::Connection, mut sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
+        async fn fetch(connection: &mut Self::Connection, sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
             // A transaction is one of many images at once, or one behind a pooler, after which
             // another server may be asked, which knows no statement by its name.
             let is_kept = !connection.is_in_transaction();
+            Self::fetch_as(connection, sql, is_kept).await
+        }
+
+        async fn fetch_as(
+            connection: &mut Self::Connection,
+            mut sql: Sql<Self>,
+            is_kept: bool,
+        ) -> sqlx::Result<Vec<Self::Row>> {
             sql.builder.build().persistent(is_kept).fetch_all(connection).await
         }
 
@@ -181,6 +199,8 @@ impl Dialect for Sqlite {
 
     const SHARED_DOCUMENT: &str =
         "json_object('image_id', image_id, 'can_share', json(iif(can_share, 'true', 'false')))";
+
+    const SNAPSHOT: &str = "BEGIN";
 
     const ROW: &str = "rowid";
 
@@ -251,6 +271,8 @@ impl Dialect for Postgres {
     const MEMBER_DOCUMENT: &str = "(SELECT row_to_json(m) FROM (SELECT can_share, member AS member_id) AS m)::text";
 
     const SHARED_DOCUMENT: &str = "(SELECT row_to_json(s) FROM (SELECT image_id, can_share) AS s)::text";
+
+    const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
     const ROW: &str = "id";
 

@@ -76,13 +76,12 @@ const LATE: u64 = 2;
 pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
     let part = |gate, key, beyond| Part { gate, key, beyond, period: Period::Any };
     let ties = vec![Column::CreatedAt, Column::Id];
-    let is_null = query.filters.iter().any(|filter| filter.column == query.sort_key && filter.test == Test::IsNull);
     let beyond = match query.marker {
         None => Vec::new(),
-        Some(_) if is_null => ties.clone(),
+        Some(_) if query.is_without_key() => ties.clone(),
         Some(_) => order(query.sort_key),
     };
-    if !query.sort_key.is_nullable() || query.marker.is_none() || is_null {
+    if !query.sort_key.is_nullable() || query.marker.is_none() || query.is_without_key() {
         let whole = part(None, Key::Any, beyond);
         let since = query.filters.iter().find_map(|filter| match (filter.column, &filter.test) {
             (Column::UpdatedAt, Test::AtLeast(Value::Time(since))) => since.days_before(LATE),
@@ -102,7 +101,7 @@ pub(super) fn parts(query: &ImageQuery, plan: Plan) -> Vec<Part> {
     let [mark_is_null, mark_is_not_null] = ["(SELECT key FROM mark) IS NULL", "(SELECT key FROM mark) IS NOT NULL"];
     let is_filtered = query.filters.iter().any(|filter| filter.column == query.sort_key);
     match query.sort_dir {
-        // No filter lets null through.
+        // No other filter lets null through.
         Direction::Asc if is_filtered => {
             vec![part(Some(mark_is_null), Key::Any, Vec::new()), part(None, Key::Any, beyond)]
         }

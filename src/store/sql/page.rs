@@ -157,13 +157,17 @@ pub fn push_mark_key<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, marker: Uu
     sql.push("SELECT key FROM mark");
 }
 
+/// So many candidates are kept in memory, 4 MiB of it unless PostgreSQL's `work_mem` says otherwise.
+const KEPT: u32 = 1 << 15;
+
 /// Whether the candidates of a part are kept while the statement runs, so that they can be counted.
 /// Both engines give them again in the order in which they came.
 fn is_kept<DB: Dialect>(page: &Compiled, part: &Part, plan: Plan) -> bool {
     match plan {
         Plan::FirstWalk(_) | Plan::Scan(_) => false,
         Plan::Walk(_) | Plan::ShownWalk(_) => {
-            DB::KEEPS_WHAT_IS_READ && Walked::by(page, part, plan).is_covering(page.query)
+            let is_short = plan.bound(page).is_some_and(|bound| bound <= KEPT);
+            DB::KEEPS_WHAT_IS_READ && is_short && Walked::by(page, part, plan).is_covering(page.query)
         }
         Plan::FirstScan(_) => true,
     }
@@ -526,11 +530,11 @@ fn shown_statuses(query: &ImageQuery) -> impl Iterator<Item = &'static str> {
 
 /// What a walk that is cut costs for each row of its bound, in rows that an index covers; where it
 /// has to look a row up, that is `lookup` of them.
-pub fn price(page: &Compiled, plan: Plan, lookup: i64) -> i64 {
-    let parts = parts(page.query, plan);
+pub fn price<DB: Dialect>(page: &Compiled, plan: Plan, lookup: i64) -> i64 {
     let row = |part| if Walked::by(page, part, plan).is_covering(page.query) { 1 } else { lookup };
-    // It passes over its index once more to see that it is cut.
-    parts.iter().map(|part| row(part) + 1).sum()
+    // Where nothing is kept, it passes over its index once more to see that it is cut.
+    let again = |part| i64::from(!is_kept::<DB>(page, part, plan));
+    parts(page.query, plan).iter().map(|part| row(part) + again(part)).sum()
 }
 
 /// The equality that most likely leads to the fewest images; nearly all of them are active.
