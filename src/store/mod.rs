@@ -3,8 +3,7 @@
 //! `target` says where the catalog lies, `sql` compiles queries, `migrate` brings schema and seeds
 //! in, `bulk` many images at once, `measure` counts, `file` minds SQLite's file, `error` tells what
 //! went wrong; this one runs what they make.
-//! The page of a query is one row with one text: the documents that the database itself keeps
-//! ready, joined.
+//! A page is a row with one text, or several: the documents that the database itself keeps ready, joined.
 
 mod bulk;
 mod error;
@@ -102,7 +101,7 @@ impl Page {
 pub struct Explained {
     pub choice: Choice,
     pub page: Page,
-    /// What was run, the page's own statement last.
+    /// What was run, the page's own statement, or the last of them, at the end.
     pub statements: Vec<Traced>,
     /// What the statements' work is counted in.
     pub unit: &'static str,

@@ -7,7 +7,9 @@
 //! so sparse that a walk of that length does not meet a page of them, as long as the filters do not
 //! depend on each other. Where they do, or two ranges together are that sparse, walks grow until
 //! the shortest path is the cheaper way: that in the order of the page, and where there is one, that
-//! through nothing but what the list may show, whichever is expected to cost less.
+//! through nothing but what the list may show, whichever is expected to cost less. Where the order is
+//! one of few values, such as that of statuses, the page is put together of the list of each, if
+//! that is expected to cost less, and until it has come to cost more.
 //!
 //! A plan decides what a page costs, never what it holds.
 
@@ -52,7 +54,7 @@ pub enum Finding {
     Apart { pieces: usize, cost: i64 },
     /// What follows is about the images with this value of the sort key.
     Key { column: Column, value: Option<String> },
-    /// To put the page together has come to cost more than the plan that was weighed against it.
+    /// To put the page together has come to cost more than the shortest path.
     TooDear,
 }
 
@@ -94,7 +96,7 @@ impl fmt::Display for Finding {
                 write!(formatter, "among those of {} {value:?}:", column.name())
             }
             Self::Key { column, value: None } => write!(formatter, "among those without {}:", column.name()),
-            Self::TooDear => formatter.write_str("that has come to cost more than not to put it together"),
+            Self::TooDear => formatter.write_str("that has come to cost more than the shortest path"),
         }
     }
 }
@@ -108,7 +110,8 @@ const MAYBE_FEW: i64 = 4;
 /// A row that has to be looked up costs as much as this many that an index covers.
 const LOOKUP: i64 = 8;
 
-/// A list whose sort key has fewer values than this may be put together by them.
+/// A list whose sort key has fewer values than this may be put together by them; those of deleted
+/// images count apart.
 const FEW_KEYS: usize = 128;
 
 /// The first walk through the images of one value of the sort key is so many times shorter: walks
@@ -226,8 +229,10 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             if let Some(by_keys) = prospect.cost_by_keys() {
                 findings.push(Finding::Apart { pieces: prospect.pieces.len(), cost: by_keys });
                 if by_keys < cost {
+                    // Another walk may be cut, too, but the shortest path surely comes to an end.
+                    let dear = prospect.scan.as_ref().map_or(i64::MAX, |scan| scan.cost);
                     let pieces = mem::take(&mut prospect.pieces);
-                    let found = self.by_keys(cost, page, pieces, projection, walk, &mut findings).await?;
+                    let found = self.by_keys(dear, page, pieces, projection, walk, &mut findings).await?;
                     if let Some(found) = found {
                         return Ok(found);
                     }
@@ -369,8 +374,10 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample.images + 1);
             findings.push(Finding::Expected { path, rows });
-            // Where ids are not random, the sample may be empty.
-            if entries < few && (sample.images < size || rows <= MAYBE_FEW * few) {
+            // Of a path with none in it the sample tells little, and where ids are not random, it may
+            // be empty.
+            let is_maybe_few = *lying == 0 || sample.images < size || rows <= MAYBE_FEW * few;
+            if entries < few && is_maybe_few {
                 // With more than that it would cost more than the shortest.
                 let bound = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, bound)).await?[0];

@@ -351,6 +351,12 @@ fn what_is_seen_for_several_reasons_is_listed_once(engine: Engine) {
     assert!(start.output().status.success());
     let database = start.database;
     database.execute(fill(engine));
+    // Ids that are met by a sample.
+    let id = match engine {
+        Engine::Sqlite => "'ff' || substr(id, 3)",
+        Engine::Postgres => "CAST('ff' || substr(CAST(id AS text), 3) AS uuid)",
+    };
+    database.execute(format!("UPDATE images SET id = {id}"));
     // The sizes number the images from the oldest on.
     database.execute(
         "UPDATE images SET is_public = FALSE, owner = 'other' WHERE size > 5000000;
@@ -376,7 +382,7 @@ fn what_is_seen_for_several_reasons_is_listed_once(engine: Engine) {
         let view = View { listed: Scope::Project("p".to_owned()), markers: Markers::Listed };
         for (query, expected) in lists {
             let explained = explain(&store, query, &view).await;
-            assert!(matches!(explained.choice.plan, Plan::ShownWalk(_)), "{}", explained.choice.plan);
+            assert!(matches!(explained.choice.plan, Plan::ShownWalk(_)), "{query}: {:#?}", explained.choice);
             let page: Value = serde_json::from_str(&explained.page.json).expect("a list");
             let images = page["images"].as_array().expect("images");
             let listed: Vec<&str> = images.iter().filter_map(|image| image["id"].as_str()).collect();

@@ -87,7 +87,7 @@ const UNLIMITED: &str = " LIMIT 9223372036854775807";
 ///
 /// The engine joins the documents because the cost of a page follows its cells and round trips.
 /// Both engines feed an aggregate in the order of its subquery, and a UNION ALL in that of its
-/// parts.
+/// parts; [`Dialect::LOOKUP`] keeps the order of what it looks up.
 pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, projection: Projection) {
     let Compiled { query, view } = page;
     if let Some(marker) = query.marker {
@@ -167,7 +167,8 @@ fn is_kept<DB: Dialect>(page: &Compiled, part: &Part, plan: Plan) -> bool {
         Plan::FirstWalk(_) | Plan::Scan(_) => false,
         Plan::Walk(_) | Plan::ShownWalk(_) => {
             let is_short = plan.bound(page).is_some_and(|bound| bound <= KEPT);
-            DB::KEEPS_WHAT_IS_READ && is_short && Walked::by(page, part, plan).is_covering(page.query)
+            let meets = Meets::of::<DB>(page, &Walked::by(page, part, plan), plan);
+            DB::KEEPS_WHAT_IS_READ && is_short && meets == Meets::Entries
         }
         Plan::FirstScan(_) => true,
     }
@@ -305,7 +306,7 @@ fn push_cut<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, place: usize, part:
     sql.push("(SELECT TRUE");
     let mut bound = plan.bound(page);
     if is_kept::<DB>(page, part, plan) {
-        // One that is full may have left some behind; no walk or path is gone twice to know.
+        // Where they are as many as the bound, some may be left behind; nothing is gone along twice to know.
         sql.push(format_args!(" FROM candidates_{place}"));
         bound = bound.map(|bound| bound.saturating_sub(1));
     } else {
