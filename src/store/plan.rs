@@ -16,9 +16,9 @@
 use std::collections::BTreeSet;
 use std::{fmt, mem};
 
-use super::error::StoreError;
 use sqlx::Connection as _;
 
+use super::error::StoreError;
 use super::sql::{self, Compiled, Dialect, Path, Plan, Projection, Sample, Sql};
 use crate::query::{Column, Direction, ImageQuery, Liveness, Value};
 
@@ -52,9 +52,10 @@ pub enum Finding {
     Weighed(Vec<(Plan, i64)>),
     /// What it is likely to cost to put the page together of so many values of its sort key.
     Apart { pieces: usize, cost: i64 },
-    /// What follows is about the images with this value of the sort key.
+    /// What follows is about the images with this value of the sort key, up to the next of these.
     Key { column: Column, value: Option<String> },
-    /// To put the page together has come to cost more than the shortest path.
+    /// To put the page together has come to cost more than the shortest path; what follows is about the
+    /// whole list again.
     TooDear,
 }
 
@@ -90,13 +91,15 @@ impl fmt::Display for Finding {
                 write!(formatter, "next costs about {}", prices.join("; "))
             }
             Self::Apart { pieces, cost } => {
-                write!(formatter, "to put it together of {pieces} values of the sort key costs about {cost}")
+                write!(formatter, "to put the page together of {pieces} values of the sort key costs about {cost}")
             }
             Self::Key { column, value: Some(value) } => {
                 write!(formatter, "among those of {} {value:?}:", column.name())
             }
             Self::Key { column, value: None } => write!(formatter, "among those without {}:", column.name()),
-            Self::TooDear => formatter.write_str("that has come to cost more than the shortest path"),
+            Self::TooDear => formatter.write_str(
+                "to put the page together has come to cost more than the shortest path; of the whole list again:",
+            ),
         }
     }
 }
@@ -226,16 +229,13 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let plans = prospect.after(plan, rows.into(), matches);
             let &(next, cost) = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to");
             findings.push(Finding::Weighed(plans));
-            if let Some(by_keys) = prospect.cost_by_keys() {
-                findings.push(Finding::Apart { pieces: prospect.pieces.len(), cost: by_keys });
-                if by_keys < cost {
-                    // Another walk may be cut, too, but the shortest path surely comes to an end.
-                    let dear = prospect.scan.as_ref().map_or(i64::MAX, |scan| scan.cost);
-                    let pieces = mem::take(&mut prospect.pieces);
-                    let found = self.by_keys(dear, page, pieces, projection, walk, &mut findings).await?;
-                    if let Some(found) = found {
-                        return Ok(found);
-                    }
+            if let Some(by_keys) = prospect.cost_by_keys().filter(|by_keys| *by_keys < cost) {
+                findings.push(Finding::Apart { pieces: prospect.pieces, cost: by_keys });
+                prospect.pieces = 0;
+                // Another walk may be cut, too, but the shortest path surely comes to an end.
+                let dear = prospect.scan.as_ref().map_or(cost, |scan| scan.cost);
+                if let Some(found) = self.by_keys(dear, page, projection, walk, &mut findings).await? {
+                    return Ok(found);
                 }
             }
             *spent += cost;
@@ -250,20 +250,21 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         &mut self,
         dear: i64,
         page: &Compiled<'_>,
-        pieces: Vec<Piece>,
         projection: Projection,
         walk: u32,
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Found<DB>>, StoreError> {
         if self.connection.is_in_transaction() {
-            return self.put_together(dear, page, pieces, projection, walk, findings).await;
+            return self.put_together(dear, page, projection, walk, findings).await;
         }
         let mut snapshot = self.connection.begin_with(DB::SNAPSHOT).await?;
         let mut search = Search { connection: &mut *snapshot, is_kept: self.is_kept, trace: self.trace.take() };
-        let found = search.put_together(dear, page, pieces, projection, walk, findings).await;
+        let found = search.put_together(dear, page, projection, walk, findings).await;
         self.trace = search.trace;
+        // However it came out: a transaction that is left open would hold up the database's own work.
+        let ended = snapshot.commit().await;
         let found = found?;
-        snapshot.commit().await?;
+        ended?;
         Ok(found)
     }
 
@@ -271,11 +272,14 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         &mut self,
         dear: i64,
         page: &Compiled<'_>,
-        pieces: Vec<Piece>,
         projection: Projection,
         walk: u32,
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Found<DB>>, StoreError> {
+        let pieces = self.pieces(page).await?;
+        if pieces.is_empty() {
+            return Ok(None);
+        }
         let wanted = usize::try_from(sql::wanted(page.query)).expect("a page fits in memory");
         let parts = i64::try_from(pieces.len()).expect("there are few");
         let (mut rows, mut documents, mut spent, mut plan) = (Vec::new(), 0, 0, Plan::FirstWalk(0));
@@ -399,7 +403,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             walks.push(Walk { extra, ..Walk::new::<DB>(page, Plan::ShownWalk, few, matches) });
         }
         // Where nothing of the sample matches, no piece is likely to fill the page.
-        let pieces = if sample.matches > 0 { self.pieces(page).await? } else { Vec::new() };
+        let pieces = if sample.matches > 0 { self.pieces(page).await?.len() } else { 0 };
         Ok(Prospect { few, wanted: sql::wanted(page.query).into(), cost, scan, walks, pieces })
     }
 }
@@ -414,8 +418,8 @@ struct Prospect {
     /// The scan by the shortest path.
     scan: Option<Scan>,
     walks: Vec<Walk>,
-    /// Of which the page may be put together, if that costs less.
-    pieces: Vec<Piece>,
+    /// Of how many pieces the page may be put together, if that costs less.
+    pieces: usize,
 }
 
 /// What a list has of one value of its sort key.
@@ -434,8 +438,9 @@ struct Scan {
 /// A walk that starts anew when it is cut, longer each time.
 struct Walk {
     plan: fn(u32) -> Plan,
-    /// What each of its rows costs, and what comes to all of them.
-    price: i64,
+    /// What each of its rows costs, where they are kept if that can be, and where they are too many.
+    prices: [i64; 2],
+    /// What comes to all of them.
     extra: i64,
     /// How many rows were looked at last, and how many of them match.
     walked: i64,
@@ -444,12 +449,19 @@ struct Walk {
 
 impl Walk {
     fn new<DB: Dialect>(page: &Compiled<'_>, plan: fn(u32) -> Plan, walked: i64, matches: i64) -> Self {
-        Self { plan, price: sql::price::<DB>(page, plan(0), LOOKUP), extra: 0, walked, matches }
+        Self {
+            plan,
+            prices: [0, u32::MAX].map(|bound| sql::price::<DB>(page, plan(bound), LOOKUP)),
+            extra: 0,
+            walked,
+            matches,
+        }
     }
 
     /// The bound of the next one.
     fn bound(&self, few: i64) -> i64 {
-        (self.walked * 4).max(few * 4 / self.price)
+        let [short, long] = self.prices.map(|price| few * 4 / price);
+        (self.walked * 4).max(if short <= sql::KEPT.into() { short } else { long.max(sql::KEPT.into()) })
     }
 
     fn next(&self, few: i64) -> Plan {
@@ -458,7 +470,10 @@ impl Walk {
 
     /// What the next one costs, if matches go on as they did.
     fn cost(&self, few: i64, wanted: i64) -> i64 {
-        self.price * enough(self.walked, self.matches, wanted).min(self.bound(few)) + self.extra
+        let bound = self.bound(few);
+        let [short, long] = self.prices;
+        let price = if bound <= sql::KEPT.into() { short } else { long };
+        price * enough(self.walked, self.matches, wanted).min(bound) + self.extra
     }
 }
 
@@ -471,7 +486,7 @@ impl Prospect {
     /// What it costs to put the page together: most pieces have nothing, as a sample and a path of
     /// theirs tell, which shorten as the pieces do.
     fn cost_by_keys(&self) -> Option<i64> {
-        let pieces = i64::try_from(self.pieces.len()).ok().filter(|&pieces| pieces > 0)?;
+        let pieces = i64::try_from(self.pieces).ok().filter(|&pieces| pieces > 0)?;
         Some(self.few * pieces.isqrt() / 2)
     }
 

@@ -130,7 +130,8 @@ macro_rules! read_rows {
     () => {
         async fn fetch(connection: &mut Self::Connection, sql: Sql<Self>) -> sqlx::Result<Vec<Self::Row>> {
             // A transaction is one of many images at once, or one behind a pooler, after which
-            // another server may be asked, which knows no statement by its name.
+            // another server may be asked, which knows no statement by its name. That of a page that is
+            // put together is told apart by who asks.
             let is_kept = !connection.is_in_transaction();
             Self::fetch_as(connection, sql, is_kept).await
         }

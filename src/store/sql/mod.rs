@@ -18,7 +18,7 @@ use sqlx::QueryBuilder;
 pub use dialect::Dialect;
 pub use images::{Selection, push_image, push_many, push_present};
 pub use members::{push_members, push_shared};
-pub use page::{Plan, has_shown_walk, price, push_mark_key, push_page};
+pub use page::{KEPT, Plan, has_shown_walk, price, push_mark_key, push_page};
 pub use path::{Path, Sample, push_count, push_images, push_keys, push_sample};
 
 use crate::query::{ImageQuery, Value, View};

@@ -157,18 +157,17 @@ pub fn push_mark_key<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, marker: Uu
     sql.push("SELECT key FROM mark");
 }
 
-/// So many candidates are kept in memory, 4 MiB of it unless PostgreSQL's `work_mem` says otherwise.
-const KEPT: u32 = 1 << 15;
+/// So many candidates of a walk are kept at most: about what PostgreSQL has room for in memory, 4 MiB
+/// unless `work_mem` says otherwise.
+pub const KEPT: u32 = 1 << 15;
 
 /// Whether the candidates of a part are kept while the statement runs, so that they can be counted.
 /// Both engines give them again in the order in which they came.
 fn is_kept<DB: Dialect>(page: &Compiled, part: &Part, plan: Plan) -> bool {
     match plan {
         Plan::FirstWalk(_) | Plan::Scan(_) => false,
-        Plan::Walk(_) | Plan::ShownWalk(_) => {
-            let is_short = plan.bound(page).is_some_and(|bound| bound <= KEPT);
-            let meets = Meets::of::<DB>(page, &Walked::by(page, part, plan), plan);
-            DB::KEEPS_WHAT_IS_READ && is_short && meets == Meets::Entries
+        Plan::Walk(bound) | Plan::ShownWalk(bound) => {
+            DB::KEEPS_WHAT_IS_READ && bound <= KEPT && Walked::by(page, part, plan).is_covering(page.query)
         }
         Plan::FirstScan(_) => true,
     }
