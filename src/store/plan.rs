@@ -402,8 +402,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let extra = 2 * LOOKUP * sample.memberships;
             walks.push(Walk { extra, ..Walk::new::<DB>(page, Plan::ShownWalk, few, matches) });
         }
-        // Where nothing of the sample matches, no piece is likely to fill the page.
-        let pieces = if sample.matches > 0 { self.pieces(page).await?.len() } else { 0 };
+        // Where nothing of a whole sample matches, no piece is likely to fill the page.
+        let is_hopeless = sample.matches == 0 && sample.images >= size;
+        let pieces = if is_hopeless { 0 } else { self.pieces(page).await?.len() };
         Ok(Prospect { few, wanted: sql::wanted(page.query).into(), cost, scan, walks, pieces })
     }
 }
