@@ -54,8 +54,8 @@ pub enum Finding {
     Apart { pieces: usize, cost: i64 },
     /// What follows is about the images with this value of the sort key, up to the next of these.
     Key { column: Column, value: Option<String> },
-    /// To put the page together has come to cost more than the shortest path; what follows is about the
-    /// whole list again.
+    /// To put the page together has come to cost more than the shortest path, or than the next walk where
+    /// there is none; what follows is about the whole list again.
     TooDear,
 }
 
@@ -97,9 +97,9 @@ impl fmt::Display for Finding {
                 write!(formatter, "among those of {} {value:?}:", column.name())
             }
             Self::Key { column, value: None } => write!(formatter, "among those without {}:", column.name()),
-            Self::TooDear => formatter.write_str(
-                "to put the page together has come to cost more than the shortest path; of the whole list again:",
-            ),
+            Self::TooDear => {
+                formatter.write_str("to put the page together has come to cost too much; of the whole list again:")
+            }
         }
     }
 }
@@ -268,6 +268,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         Ok(found)
     }
 
+    /// The same, all of one moment where its transaction is.
     async fn put_together(
         &mut self,
         dear: i64,

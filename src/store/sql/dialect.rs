@@ -67,7 +67,7 @@ pub trait Dialect: Database {
     const ROW: &str;
 
     /// Ends the subquery of candidates, and joins each with the image that it has found, and never
-    /// the other way round.
+    /// the other way round: the images come in the order of the candidates.
     const LOOKUP: &str;
 
     /// Whether a row that is likely to match is best read where an index leads to it, rather than
