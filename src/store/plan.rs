@@ -108,7 +108,7 @@ impl fmt::Display for Finding {
 const SAMPLE: i64 = 250;
 
 /// A path of which so many times too many rows are expected is counted all the same: samples err.
-const MAYBE_FEW: i64 = 4;
+const MAYBE_FEW: i64 = 2;
 
 /// A row that has to be looked up costs as much as this many that an index covers.
 const LOOKUP: i64 = 8;
@@ -368,7 +368,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.max(1).into());
         let few = (images / parts).saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
-        let size = SAMPLE.max(few / 20);
+        let size = SAMPLE.max(few / 10);
         let columns = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;
         let sample = Sample::of(&columns).ok_or(sqlx::Error::RowNotFound)?;
         let mut cost = sample.images;
