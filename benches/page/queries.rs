@@ -167,12 +167,13 @@ impl Draft {
         let shares: &[&str] =
             if self.shows_deleted { &["NOT deleted", "deleted"] } else { &["NOT deleted AND status <> 'killed'"] };
         let order = format!("ORDER BY created_at DESC, id DESC LIMIT {limit}");
-        let share = |share: &&str| {
+        let share = |&share: &&str| {
+            let conditions: Vec<&str> = self.conditions.iter().map(String::as_str).chain([share]).collect();
             format!(
                 "(SELECT status, deleted_at, name, deleted, container_format, created_at, disk_format, updated_at, \
                  min_disk, protected, id, min_ram, checksum, owner, is_public, virtual_size, properties, size \
-                 FROM images WHERE {} AND {share} {order})",
-                self.conditions.join(" AND ")
+                 FROM images WHERE {} {order})",
+                conditions.join(" AND ")
             )
         };
         let shares: Vec<String> = shares.iter().map(share).collect();
