@@ -121,6 +121,17 @@ const FEW_KEYS: usize = 128;
 /// that are much longer have not filled the page.
 const SHORTER: u32 = 8;
 
+/// A page to look for, of a list or of a piece of one.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    page: Compiled<'a>,
+    projection: Projection,
+    /// The first walk passes over so many rows, times the root of the size of the page.
+    walk: u32,
+    /// The list has about one of so many parts of the catalog.
+    parts: i64,
+}
+
 /// A connection on which a page is looked for.
 pub struct Search<'c, DB: Dialect> {
     connection: &'c mut DB::Connection,
@@ -180,7 +191,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         Ok(DB::numbers(rows.first().ok_or(sqlx::Error::RowNotFound)?)?)
     }
 
-    /// Finds a page. The first walk passes over `walk` rows, times the root of the size of the page.
+    /// Finds a page, first by a walk over `walk` rows, times the root of the size of the page.
     ///
     /// # Errors
     /// [`StoreError::MarkerNotFound`] where the view does not let the caller name the query's marker,
@@ -191,24 +202,17 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         projection: Projection,
         walk: u32,
     ) -> Result<Found<DB>, StoreError> {
-        self.one_of(1, &mut 0, page, projection, walk).await
+        self.find(Request { page: *page, projection, walk, parts: 1 }, &mut 0).await
     }
 
-    /// Finds a page of a list that has about one of so many parts of the catalog, and adds what that
-    /// was expected to cost to what has been spent.
-    async fn one_of(
-        &mut self,
-        parts: i64,
-        spent: &mut i64,
-        page: &Compiled<'_>,
-        projection: Projection,
-        walk: u32,
-    ) -> Result<Found<DB>, StoreError> {
+    /// Finds a page, and adds what that was expected to cost to what has been spent.
+    async fn find(&mut self, request: Request<'_>, spent: &mut i64) -> Result<Found<DB>, StoreError> {
+        let page = &request.page;
         let mut findings = Vec::new();
         let mut prospect = None;
-        let mut plan = Plan::FirstWalk(walk.saturating_mul(sql::wanted(page.query).isqrt()));
+        let mut plan = Plan::FirstWalk(request.walk.saturating_mul(sql::wanted(page.query).isqrt()));
         loop {
-            let row = self.run(page, plan, projection).await?;
+            let row = self.run(page, plan, request.projection).await?;
             if let Some(marker) = page.query.marker
                 && !DB::is_marked(&row)?
             {
@@ -222,7 +226,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let prospect = if let Some(prospect) = &mut prospect {
                 prospect
             } else {
-                let learned = self.prospect(parts, page, rows, matches, &mut findings).await?;
+                let learned = self.prospect(request, rows, matches, &mut findings).await?;
                 *spent += i64::from(rows) + learned.cost;
                 prospect.insert(learned)
             };
@@ -234,7 +238,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 prospect.pieces = 0;
                 // Another walk may be cut, too, but the shortest path surely comes to an end.
                 let dear = prospect.scan.as_ref().map_or(cost, |scan| scan.cost);
-                if let Some(found) = self.by_keys(dear, page, projection, walk, &mut findings).await? {
+                if let Some(found) = self.by_keys(request, dear, &mut findings).await? {
                     return Ok(found);
                 }
             }
@@ -248,18 +252,16 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     /// where it has come to cost more than `dear`.
     async fn by_keys(
         &mut self,
+        request: Request<'_>,
         dear: i64,
-        page: &Compiled<'_>,
-        projection: Projection,
-        walk: u32,
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Found<DB>>, StoreError> {
         if self.connection.is_in_transaction() {
-            return self.put_together(dear, page, projection, walk, findings).await;
+            return self.put_together(request, dear, findings).await;
         }
         let mut snapshot = self.connection.begin_with(DB::SNAPSHOT).await?;
         let mut search = Search { connection: &mut *snapshot, is_kept: self.is_kept, trace: self.trace.take() };
-        let found = search.put_together(dear, page, projection, walk, findings).await;
+        let found = search.put_together(request, dear, findings).await;
         self.trace = search.trace;
         // However it came out: a transaction that is left open would hold up the database's own work.
         let ended = snapshot.commit().await;
@@ -271,18 +273,18 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     /// The same, all of one moment where its transaction is.
     async fn put_together(
         &mut self,
+        request: Request<'_>,
         dear: i64,
-        page: &Compiled<'_>,
-        projection: Projection,
-        walk: u32,
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Found<DB>>, StoreError> {
+        let page = &request.page;
         let pieces = self.pieces(page).await?;
         if pieces.is_empty() {
             return Ok(None);
         }
         let wanted = usize::try_from(sql::wanted(page.query)).expect("a page fits in memory");
         let parts = i64::try_from(pieces.len()).expect("there are few");
+        let walk = (request.walk / SHORTER).max(1);
         let (mut rows, mut documents, mut spent, mut plan) = (Vec::new(), 0, 0, Plan::FirstWalk(0));
         for Piece { value, query } in pieces {
             if spent > dear {
@@ -291,8 +293,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             }
             findings.push(Finding::Key { column: page.query.sort_key, value });
             let piece = Compiled { query: &query, view: page.view };
-            let walk = (walk / SHORTER).max(1);
-            let found = Box::pin(self.one_of(parts, &mut spent, &piece, projection, walk)).await?;
+            let found = Box::pin(self.find(Request { page: piece, walk, parts, ..request }, &mut spent)).await?;
             findings.extend(found.choice.findings);
             plan = found.choice.plan;
             for row in found.rows {
@@ -358,15 +359,15 @@ impl<'c, DB: Dialect> Search<'c, DB> {
     /// What the ways to the matches of a page are like, after a walk of so many rows and matches.
     async fn prospect(
         &mut self,
-        parts: i64,
-        page: &Compiled<'_>,
+        request: Request<'_>,
         walked: u32,
         matches: i64,
         findings: &mut Vec<Finding>,
     ) -> Result<Prospect, StoreError> {
+        let page = &request.page;
         // PostgreSQL does not know how many there are before it has analysed them.
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.max(1).into());
-        let few = (images / parts).saturating_mul(sql::wanted(page.query).into()).isqrt();
+        let few = (images / request.parts).saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
         let size = SAMPLE.max(few / 10);
         let columns = self.numbers(|sql| sql::push_sample(sql, page, &paths, size, few)).await?;

@@ -8,8 +8,10 @@ mod members;
 mod order;
 mod page;
 mod path;
+mod plan;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::fmt::Display;
 
@@ -18,8 +20,10 @@ use sqlx::QueryBuilder;
 pub use dialect::Dialect;
 pub use images::{Selection, push_image, push_many, push_present};
 pub use members::{push_members, push_shared};
-pub use page::{KEPT, Plan, has_shown_walk, price, push_mark_key, push_page};
+pub use page::{KEPT, price, push_mark_key, push_page};
 pub use path::{Path, Sample, push_count, push_images, push_keys, push_sample};
+pub use plan::Plan;
+pub use walk::has_shown_walk;
 
 use crate::query::{ImageQuery, Value, View};
 

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::Sql;
 use super::dialect::Dialect;
-use super::page::Plan;
+use super::plan::Plan;
 use crate::query::{Column, Direction, ImageQuery, Test, Value};
 use crate::timestamp::Timestamp;
 
