@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -400,5 +401,8 @@ fn schemathesis_finds_nothing_to_complain_of(engine: Engine) {
     let paths = object(&document(&server)["paths"]).count();
     // GET, HEAD and OPTIONS of each, but GET of the document, which it has read already.
     assert!(said.contains(&format!("Tested: {}", 3 * paths - 1)), "{said}");
+    let made = said.lines().find(|line| line.contains("generated")).unwrap_or_default();
+    let line = format!("note: Schemathesis on {engine:?}: {}\n", made.trim());
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
 }
 on_both_engines!(schemathesis_finds_nothing_to_complain_of, "needs Schemathesis: tests/run brings it");
