@@ -14,7 +14,7 @@
 //! A plan decides what a page costs, never what it holds.
 
 use std::collections::BTreeSet;
-use std::{fmt, mem};
+use std::{fmt, iter, mem};
 
 use sqlx::Connection as _;
 
@@ -54,8 +54,8 @@ pub enum Finding {
     Apart { pieces: usize, cost: i64 },
     /// What follows is about the images with this value of the sort key, up to the next of these.
     Key { column: Column, value: Option<String> },
-    /// To put the page together has come to cost more than the shortest path, or than the next walk where
-    /// there is none; what follows is about the whole list again.
+    /// To put the page together has come to cost more than the shortest path; what follows is about the
+    /// whole list again.
     TooDear,
 }
 
@@ -135,8 +135,8 @@ struct Request<'a> {
 /// A connection on which a page is looked for.
 pub struct Search<'c, DB: Dialect> {
     connection: &'c mut DB::Connection,
-    /// Whether its statements are kept, compiled.
-    is_kept: bool,
+    /// Whether its statements stay prepared for the next like them.
+    is_prepared: bool,
     /// What has been run, where that is to be told.
     trace: Option<Vec<Traced>>,
 }
@@ -155,7 +155,7 @@ pub struct Traced {
 
 impl<'c, DB: Dialect> Search<'c, DB> {
     pub fn new(connection: &'c mut DB::Connection) -> Self {
-        Self { is_kept: !connection.is_in_transaction(), connection, trace: None }
+        Self { is_prepared: !connection.is_in_transaction(), connection, trace: None }
     }
 
     /// A search that keeps what it does; it takes longer.
@@ -172,7 +172,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let mut sql = Sql::new("");
         push(&mut sql);
         let Some(trace) = &mut self.trace else {
-            return DB::fetch_as(self.connection, sql, self.is_kept).await;
+            return DB::fetch_as(self.connection, sql, self.is_prepared).await;
         };
 
         let (text, binds) = (sql.text(), sql.binds().to_vec());
@@ -180,7 +180,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         push(&mut explained);
         let steps = DB::explain(self.connection, explained).await?;
         let counter = DB::count_work(self.connection).await?;
-        let rows = DB::fetch_as(self.connection, sql, self.is_kept).await?;
+        let rows = DB::fetch_as(self.connection, sql, self.is_prepared).await?;
         let work = DB::work(&steps, &counter);
         trace.push(Traced { sql: text, binds, steps, work });
         Ok(rows)
@@ -230,15 +230,19 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 *spent += i64::from(rows) + learned.cost;
                 prospect.insert(learned)
             };
-            let plans = prospect.after(plan, rows.into(), matches);
+            let plans = prospect.after(plan, rows, matches);
             let &(next, cost) = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to");
             findings.push(Finding::Weighed(plans));
-            if let Some(by_keys) = prospect.cost_by_keys().filter(|by_keys| *by_keys < cost) {
-                findings.push(Finding::Apart { pieces: prospect.pieces, cost: by_keys });
-                prospect.pieces = 0;
+            if prospect.pieces.is_none() && prospect.cost_of_pieces(1) < cost {
+                prospect.pieces = Some(self.pieces(page).await?.list.len());
+            }
+            let pieces = prospect.pieces.unwrap_or_default();
+            let by_keys = prospect.cost_of_pieces(pieces);
+            if pieces > 0 && by_keys < cost {
+                findings.push(Finding::Apart { pieces, cost: by_keys });
+                prospect.pieces = Some(0);
                 // Another walk may be cut, too, but the shortest path surely comes to an end.
-                let dear = prospect.scan.as_ref().map_or(cost, |scan| scan.cost);
-                if let Some(found) = self.by_keys(request, dear, &mut findings).await? {
+                if let Some(found) = self.by_keys(request, prospect.scan.cost, &mut findings).await? {
                     return Ok(found);
                 }
             }
@@ -260,7 +264,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             return self.put_together(request, dear, findings).await;
         }
         let mut snapshot = self.connection.begin_with(DB::SNAPSHOT).await?;
-        let mut search = Search { connection: &mut *snapshot, is_kept: self.is_kept, trace: self.trace.take() };
+        let mut search = Search { connection: &mut *snapshot, is_prepared: self.is_prepared, trace: self.trace.take() };
         let found = search.put_together(request, dear, findings).await;
         self.trace = search.trace;
         // However it came out: a transaction that is left open would hold up the database's own work.
@@ -278,15 +282,14 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         findings: &mut Vec<Finding>,
     ) -> Result<Option<Found<DB>>, StoreError> {
         let page = &request.page;
-        let pieces = self.pieces(page).await?;
-        if pieces.is_empty() {
+        let Pieces { parts, list } = self.pieces(page).await?;
+        if list.is_empty() {
             return Ok(None);
         }
         let wanted = usize::try_from(sql::wanted(page.query)).expect("a page fits in memory");
-        let parts = i64::try_from(pieces.len()).expect("there are few");
         let walk = (request.walk / SHORTER).max(1);
         let (mut rows, mut documents, mut spent, mut plan) = (Vec::new(), 0, 0, Plan::FirstWalk(0));
-        for Piece { value, query } in pieces {
+        for Piece { value, query } in list {
             if spent > dear {
                 findings.push(Finding::TooDear);
                 return Ok(None);
@@ -310,21 +313,22 @@ impl<'c, DB: Dialect> Search<'c, DB> {
 
     /// The pieces of a list that may be put together by the values of its sort key, from the marker's
     /// on; none where the key has many.
-    async fn pieces(&mut self, page: &Compiled<'_>) -> Result<Vec<Piece>, StoreError> {
+    async fn pieces(&mut self, page: &Compiled<'_>) -> Result<Pieces, StoreError> {
         let query = page.query;
         let key = query.sort_key;
         let on_key = || query.filters.iter().filter(|filter| filter.column == key);
         if query.is_without_key() || !matches!(key, Column::ContainerFormat | Column::DiskFormat | Column::Status) {
-            return Ok(Vec::new());
+            return Ok(Pieces::default());
         }
         // What is no UTF-8, as SQLite may have it, no filter would find again.
         let value = |row| Ok(DB::bytes(row)?.map(|bytes| String::from_utf8(bytes.to_vec())).transpose().ok());
         let rows = self.fetch(|sql| sql::push_keys(sql, query, FEW_KEYS)).await?;
         let values: Option<BTreeSet<Option<String>>> = rows.iter().map(value).collect::<sqlx::Result<_>>()?;
-        let Some(mut values) = values.filter(|_| rows.len() < FEW_KEYS) else { return Ok(Vec::new()) };
+        let Some(mut values) = values.filter(|_| rows.len() < FEW_KEYS) else { return Ok(Pieces::default()) };
         if key.is_nullable() {
             values.insert(None);
         }
+        let parts = i64::try_from(values.len()).expect("there are few");
         values.retain(|value| on_key().all(|filter| filter.test.passes(value.as_deref())));
         if key == Column::Status && query.liveness == Liveness::Live {
             values.remove(&Some("killed".to_owned()));
@@ -333,7 +337,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         if let Some(marker) = query.marker {
             let rows = self.fetch(|sql| sql::push_mark_key(sql, page, marker)).await?;
             let row = rows.first().ok_or(StoreError::MarkerNotFound(marker))?;
-            let Some(key) = value(row)? else { return Ok(Vec::new()) };
+            let Some(key) = value(row)? else { return Ok(Pieces::default()) };
             values.retain(|value| match query.sort_dir {
                 Direction::Asc => *value >= key,
                 Direction::Desc => *value <= key,
@@ -348,7 +352,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let marker = query.marker.filter(|_| mark.as_ref() == Some(&value));
             Piece { query: query.with_key(value.as_deref(), marker), value }
         };
-        Ok(values.into_iter().map(piece).collect())
+        Ok(Pieces { parts, list: values.into_iter().map(piece).collect() })
     }
 
     async fn run(&mut self, page: &Compiled<'_>, plan: Plan, projection: Projection) -> Result<DB::Row, StoreError> {
@@ -365,7 +369,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         findings: &mut Vec<Finding>,
     ) -> Result<Prospect, StoreError> {
         let page = &request.page;
-        // PostgreSQL does not know how many there are before it has analysed them.
+        // Engines know about how many there are; there are at least those that the walk met.
         let images = self.numbers(|sql| sql::push_images(sql)).await?[0].max(walked.max(1).into());
         let few = (images / request.parts).saturating_mul(sql::wanted(page.query).into()).isqrt();
         let paths = Path::of(page.query, &page.view.listed);
@@ -384,8 +388,10 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             // be empty.
             let is_maybe_few = *lying == 0 || sample.images < size || rows <= MAYBE_FEW * few;
             if entries < few && is_maybe_few {
-                // With more than that it would cost more than the shortest.
-                let bound = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
+                // With more than that it would cost more than the shortest; rounded, so that there are few
+                // statements to plan.
+                let enough = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
+                let bound = few.min(enough.unsigned_abs().next_power_of_two().cast_signed());
                 let counted = self.numbers(|sql| sql::push_count(sql, page, path, bound)).await?[0];
                 findings.push(Finding::Counted { path, rows: counted, bound });
                 cost += counted;
@@ -406,7 +412,8 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         }
         // Where nothing of a whole sample matches, no piece is likely to fill the page.
         let is_hopeless = sample.matches == 0 && sample.images >= size;
-        let pieces = if is_hopeless { 0 } else { self.pieces(page).await?.len() };
+        let pieces = is_hopeless.then_some(0);
+        let scan = scan.expect("a path leads to every list");
         Ok(Prospect { few, wanted: sql::wanted(page.query).into(), cost, scan, walks, pieces })
     }
 }
@@ -419,10 +426,18 @@ struct Prospect {
     /// What it cost to learn this.
     cost: i64,
     /// The scan by the shortest path.
-    scan: Option<Scan>,
+    scan: Scan,
     walks: Vec<Walk>,
-    /// Of how many pieces the page may be put together, if that costs less.
-    pieces: usize,
+    /// Of how many pieces the page may be put together, if that costs less; none where nobody has asked.
+    pieces: Option<usize>,
+}
+
+/// What a list may be put together of.
+#[derive(Default)]
+struct Pieces {
+    /// How many values its sort key has in all the catalog.
+    parts: i64,
+    list: Vec<Piece>,
 }
 
 /// What a list has of one value of its sort key.
@@ -486,25 +501,25 @@ fn enough(rows: i64, matches: i64, wanted: i64) -> i64 {
 }
 
 impl Prospect {
-    /// What it costs to put the page together: most pieces have nothing, as a sample and a path of
-    /// theirs tell, which shorten as the pieces do.
-    fn cost_by_keys(&self) -> Option<i64> {
-        let pieces = i64::try_from(self.pieces).ok().filter(|&pieces| pieces > 0)?;
-        Some(self.few * pieces.isqrt() / 2)
+    /// What it costs to put the page together of so many pieces: most have nothing, as a sample and a path
+    /// of theirs tell, which shorten as the pieces do.
+    fn cost_of_pieces(&self, pieces: usize) -> i64 {
+        self.few.saturating_mul(pieces.isqrt().try_into().unwrap_or(i64::MAX)) / 2
     }
 
-    /// What may follow a plan that was cut, and what each is likely to cost, the shortest path in front
-    /// and the walk that passes over most at the end. However wrong the expectations are, a page so costs
-    /// little more than by the best of them.
-    fn after(&mut self, cut: Plan, rows: i64, matches: i64) -> Vec<(Plan, i64)> {
-        if let (Plan::FirstScan(path), Some(scan)) = (cut, &mut self.scan) {
+    /// What may follow a plan that was cut after so many rows, and what each is likely to cost, the
+    /// shortest path in front and the walk that passes over most at the end. A walk that was chosen
+    /// wrongly costs little, as it is cut; a scan is as good as what is known of its path.
+    fn after(&mut self, cut: Plan, rows: u32, matches: i64) -> Vec<(Plan, i64)> {
+        let scan = &mut self.scan;
+        if let Plan::FirstScan(path) = cut {
             scan.plan = Plan::Scan(path);
-            scan.cost += LOOKUP * scan.rows.min(enough(rows, matches, self.wanted));
+            scan.cost += LOOKUP * scan.rows.min(enough(rows.into(), matches, self.wanted));
         }
-        for walk in self.walks.iter_mut().filter(|walk| mem::discriminant(&walk.next(0)) == mem::discriminant(&cut)) {
-            (walk.walked, walk.matches) = (rows, matches);
+        for walk in self.walks.iter_mut().filter(|walk| (walk.plan)(rows) == cut) {
+            (walk.walked, walk.matches) = (rows.into(), matches);
         }
         let walks = self.walks.iter().rev().map(|walk| (walk.next(self.few), walk.cost(self.few, self.wanted)));
-        self.scan.iter().map(|scan| (scan.plan, scan.cost)).chain(walks).collect()
+        iter::once((self.scan.plan, self.scan.cost)).chain(walks).collect()
     }
 }

@@ -19,11 +19,11 @@ pub trait Dialect: Database {
         sql: Sql<Self>,
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
 
-    /// The same; whether the statement is kept, compiled, for the next like it.
+    /// The same; whether the statement stays prepared for the next like it.
     fn fetch_as(
         connection: &mut Self::Connection,
         sql: Sql<Self>,
-        is_kept: bool,
+        is_prepared: bool,
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
 
     /// Gives each row of a statement, as it comes.
@@ -92,9 +92,9 @@ pub trait Dialect: Database {
     /// Whether what is kept while a statement runs is made row by row, as far as it is read.
     const KEEPS_WHAT_IS_READ: bool;
 
-    /// Opens and closes a condition that most rows may pass, for which an index shall be read all the
-    /// same.
-    const RARE: [&str; 2];
+    /// Opens and closes a condition of which the planner is told that few rows pass it, so that an index
+    /// is read for it even where most do.
+    const UNLIKELY: [&str; 2];
 
     /// Opens and closes the conditions of `images`, looked for once for each row of what it is
     /// joined to.
@@ -132,16 +132,16 @@ macro_rules! read_rows {
             // A transaction is one of many images at once, or one behind a pooler, after which
             // another server may be asked, which knows no statement by its name. That of a page that is
             // put together is told apart by who asks.
-            let is_kept = !connection.is_in_transaction();
-            Self::fetch_as(connection, sql, is_kept).await
+            let is_prepared = !connection.is_in_transaction();
+            Self::fetch_as(connection, sql, is_prepared).await
         }
 
         async fn fetch_as(
             connection: &mut Self::Connection,
             mut sql: Sql<Self>,
-            is_kept: bool,
+            is_prepared: bool,
         ) -> sqlx::Result<Vec<Self::Row>> {
-            sql.builder.build().persistent(is_kept).fetch_all(connection).await
+            sql.builder.build().persistent(is_prepared).fetch_all(connection).await
         }
 
         async fn each(
@@ -222,7 +222,7 @@ impl Dialect for Sqlite {
 
     const KEEPS_WHAT_IS_READ: bool = false;
 
-    const RARE: [&str; 2] = ["unlikely(", ")"];
+    const UNLIKELY: [&str; 2] = ["unlikely(", ")"];
 
     const JOINED_IMAGES: [&str; 2] = ["images WHERE ", ""];
 
@@ -294,14 +294,15 @@ impl Dialect for Postgres {
 
     const KEEPS_WHAT_IS_READ: bool = true;
 
-    const RARE: [&str; 2] = ["", ""];
+    const UNLIKELY: [&str; 2] = ["", ""];
 
     const JOINED_IMAGES: [&str; 2] = ["LATERAL (SELECT * FROM images WHERE ", " OFFSET 0) AS images"];
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 
-    // What the last ANALYZE or VACUUM found; -1 before the first.
-    const IMAGES: &str = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'images'::regclass";
+    // What the last ANALYZE or VACUUM found; before the first, as after a restore, by the size of the table.
+    const IMAGES: &str = "SELECT CASE WHEN reltuples < 0 THEN pg_relation_size(oid) / 1024 ELSE reltuples::bigint END \
+        FROM pg_class WHERE oid = 'images'::regclass";
 
     const EXPLAIN: &str = "PREPARE explained AS ";
 

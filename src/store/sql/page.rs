@@ -64,14 +64,20 @@ pub fn push_page<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, plan: Plan, pr
         if legs.len() > 1 {
             sql.push("SELECT document FROM (");
         }
-        if leg.part.gate.is_some() {
-            sql.push("SELECT document FROM (");
-        }
-        leg.push_rows(sql, &legs[..leg.place], projection);
-        if let Some(gate) = leg.part.gate {
+        // What a leg before this one leaves behind would have to come first.
+        let before = if plan.bound(page).is_some() { &legs[..leg.place] } else { &[] };
+        let is_gated = leg.part.gate.is_some() || !before.is_empty();
+        sql.push(if is_gated { "SELECT document FROM (" } else { "" });
+        leg.push_rows(sql, projection);
+        if is_gated {
             // As a condition it would be looked at row by row.
-            sql.push(") AS gated");
-            push_limit(sql, format_args!("CASE WHEN {gate} THEN {} ELSE 0 END", wanted(query)));
+            sql.push(") AS gated LIMIT CASE WHEN ").push(leg.part.gate.unwrap_or("TRUE"));
+            for leg in before {
+                sql.push(" AND ");
+                leg.push_cut(sql);
+                sql.push(" IS NULL");
+            }
+            sql.push(format_args!(" THEN {} ELSE 0 END", wanted(query)));
         }
         if legs.len() > 1 {
             sql.push(") AS part");
@@ -159,7 +165,7 @@ impl<'a> Leg<'a> {
     }
 
     /// Its images: those of its candidates against which nothing speaks that no index holds.
-    fn push_rows<DB: Dialect>(&self, sql: &mut Sql<DB>, before: &[Self], projection: Projection) {
+    fn push_rows<DB: Dialect>(&self, sql: &mut Sql<DB>, projection: Projection) {
         let Compiled { query, view } = self.page;
         sql.push("SELECT ").push(document::<DB>(projection)).push(" AS document FROM (");
         if self.is_kept {
@@ -168,13 +174,6 @@ impl<'a> Leg<'a> {
             self.push_candidates(sql);
         }
         sql.push(if matches!(self.met, Met::Walked(_, Meets::Rows)) { ") AS images WHERE " } else { DB::LOOKUP });
-        if self.plan.bound(self.page).is_some() {
-            // What a leg before this one leaves behind would have to come first.
-            for leg in before {
-                leg.push_cut(sql);
-                sql.push(" IS NULL AND ");
-            }
-        }
         match &self.met {
             Met::Scanned(_) => push_predicate(sql, query, &view.listed, "", Conditions::NotCovered),
             Met::Walked(_, Meets::Entries) => {

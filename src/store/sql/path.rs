@@ -187,7 +187,7 @@ fn push_liveness<DB: Dialect>(sql: &mut Sql<DB>, query: &ImageQuery) {
     if query.liveness == Liveness::Live {
         sql.push("deleted = FALSE");
     } else {
-        let [open, close] = DB::RARE;
+        let [open, close] = DB::UNLIKELY;
         sql.push(open).push("deleted IN (FALSE, TRUE)").push(close);
     }
 }
@@ -385,7 +385,8 @@ pub struct Sample {
     pub memberships: i64,
     /// How many images the sample has.
     pub images: i64,
-    /// How many of them a list without filters may show, whoever sees them.
+    /// How many of them a list without filters may show, whoever sees them; of those that are not public
+    /// only they.
     pub shown: i64,
     /// How many of them pass the filters, whoever sees them.
     pub matches: i64,
@@ -422,8 +423,11 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
     }
     sql.push(", count(*), count(CASE WHEN ").push(live);
     sql.push(if query.liveness == Liveness::Live { " AND status <> 'killed'" } else { "" });
+    let scope = if view.listed == Scope::NotPublic { &Scope::NotPublic } else { &Scope::All };
+    sql.push(" AND ");
+    push_scope(sql, scope);
     sql.push(" THEN 1 END), count(CASE WHEN ");
-    push_predicate(sql, query, &Scope::All, DB::HIDE, Conditions::Covered(&[]));
+    push_predicate(sql, query, scope, DB::HIDE, Conditions::Covered(&[]));
     push_filters_on(sql, query, &[Column::MinRam, Column::MinDisk, Column::Protected], "");
     sql.push(" THEN 1 END)");
     for path in paths {

@@ -13,6 +13,7 @@ use crate::query::{Column, Filter, ImageQuery, Liveness, Scope, Test, Value};
 pub fn has_shown_walk(page: &Compiled) -> bool {
     let Compiled { query, view } = page;
     let asks_for = |column| query.filters.iter().any(|filter| filter.column == column);
+    // What changed is looked for in two periods, for which these have no index.
     query.sort_key == Column::CreatedAt
         && !asks_for(Column::UpdatedAt)
         && match (&view.listed, rarest_equality(query)) {
@@ -182,7 +183,7 @@ impl<'a> Walked<'a> {
                 push_scope(sql, &Scope::Public);
             }
             Of::Own(project) => {
-                let [open, close] = DB::RARE;
+                let [open, close] = DB::UNLIKELY;
                 sql.push(" AND NOT is_public AND ").push(open).push("owner = ");
                 sql.bind(&Value::Text(project.to_owned()));
                 sql.push(close);
