@@ -1,7 +1,7 @@
 //! The program itself, apart from what it serves.
 
 use std::fs::File;
-use std::io::PipeWriter;
+use std::io::{PipeWriter, Read as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -129,6 +129,27 @@ fn messages_that_nobody_takes_do_not_change_the_end() {
         server.signal("TERM");
         assert_eq!(server.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request() {
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut server = Start::new(Engine::Sqlite).serve_and_log_to(writer);
+    // At trace each has more than a kilobyte to say, and a pipe takes 64.
+    for _ in 0..200 {
+        assert_eq!(server.get("/v1.1/images/detail").status, 200);
+    }
+    let mut read = [0; 1 << 17];
+    reader.read(&mut read).expect("the pipe can be read");
+    assert_eq!(server.get("/healthcheck").status, 200);
+    let length = reader.read(&mut read).expect("the pipe can be read");
+    let said = String::from_utf8_lossy(&read[..length]);
+    assert!(said.contains(" lines of the log were lost"), "{said}");
+    for _ in 0..200 {
+        assert_eq!(server.get("/v1.1/images/detail").status, 200);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 /// Words as a shell takes them.
