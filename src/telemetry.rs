@@ -51,18 +51,17 @@ impl Write for Line {
         /// How many lines were lost since one was taken.
         static LOST: AtomicU64 = AtomicU64::new(0);
         let lost = LOST.load(Ordering::Relaxed);
-        if !self.is_taken(if lost == 0 { PATIENCE } else { Timespec::default() })? {
-            LOST.fetch_add(1, Ordering::Relaxed);
-            return Ok(line.len());
-        }
-        if lost > 0 {
+        if lost > 0 && self.is_taken(Timespec::default())? {
             LOST.store(0, Ordering::Relaxed);
             tracing::warn!("{lost} lines of the log were lost, as nobody read it");
         }
+        let patience = if LOST.load(Ordering::Relaxed) == 0 { PATIENCE } else { Timespec::default() };
         for piece in line.chunks(WHOLE) {
-            if self.is_taken(PATIENCE)? {
-                self.0.write_all(piece)?;
+            if !self.is_taken(patience)? {
+                LOST.fetch_add(1, Ordering::Relaxed);
+                break;
             }
+            self.0.write_all(piece)?;
         }
         Ok(line.len())
     }

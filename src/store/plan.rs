@@ -233,6 +233,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             let plans = prospect.after(plan, rows, matches);
             let &(next, cost) = plans.iter().min_by_key(|(_, cost)| cost).expect("every page can be walked to");
             findings.push(Finding::Weighed(plans));
+            // Nobody asks how many pieces there are where not even one would cost less.
             if prospect.pieces.is_none() && prospect.cost_of_pieces(1) < cost {
                 prospect.pieces = Some(self.pieces(page).await?.list.len());
             }

@@ -300,7 +300,8 @@ impl Dialect for Postgres {
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 
-    // What the last ANALYZE or VACUUM found; before the first, as after a restore, by the size of the table.
+    // What the last ANALYZE or VACUUM found; before the first, as after a restore, as many as the table has
+    // kilobytes, which is about what a row takes.
     const IMAGES: &str = "SELECT CASE WHEN reltuples < 0 THEN pg_relation_size(oid) / 1024 ELSE reltuples::bigint END \
         FROM pg_class WHERE oid = 'images'::regclass";
 
