@@ -396,6 +396,49 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     assert!(taken < 8 * whole, "{taken} of eight times {whole}");
 }
 
+/// The library would parse all of them first, into a hundred times their length.
+#[test]
+fn requests_that_come_before_answers_are_taken_wait_unread_and_are_answered_in_turn() {
+    const CLIENTS: usize = 10;
+    let server = Start::new(Engine::Sqlite).seed("1_a.sql", image(1).insert()).serve();
+    assert_eq!(server.get("/v1/images").status, 200);
+    let ids: Vec<String> = (0..800).map(|number| format!("req-{number}")).collect();
+    let request = |id| format!("GET /v1/images HTTP/1.1\r\nHost: x\r\nX-Openstack-Request-Id: {id}\r\n\r\n");
+    let requests: String = ids.iter().map(request).collect();
+    let before = server.memory("VmHWM");
+    server.pause();
+    let sent = |_| {
+        let mut stream = server.connect();
+        stream.write_all(requests.as_bytes()).expect("the kernel takes them");
+        stream
+    };
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(sent).collect();
+    server.signal("CONT");
+    for mut client in clients {
+        let text = read(&mut client);
+        assert_eq!(statuses(&text), vec![200; ids.len()]);
+        let answered = text.lines().filter_map(|line| line.strip_prefix("X-Openstack-Request-Id: "));
+        assert!(answered.eq(ids.iter()), "{text}");
+    }
+    let grown = server.memory("VmHWM") - before;
+    assert!(grown < CLIENTS as u64 * 1024, "by {grown} KiB");
+}
+
+/// To close a connection with something unread would take the answer from the client.
+#[test]
+fn a_refusal_reaches_a_client_that_has_sent_much_behind_its_request() {
+    let server = server();
+    for bad in ["GET /healthcheck HTTP/1.1\r\nHost : x\r\n\r\n", "nothing\r\n\r\n"] {
+        server.pause();
+        let mut stream = server.connect();
+        stream.write_all(format!("{bad}{}", "x".repeat(100_000)).as_bytes()).expect("the kernel takes it");
+        server.signal("CONT");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("the connection ends as it should");
+        assert_eq!(statuses(&text), [400], "{bad:?}");
+    }
+}
+
 /// A client that waits for its answer, which takes longer here than the server waits for clients, is no idle one.
 #[test]
 fn a_client_that_waits_for_its_answer_is_not_cut_off() {

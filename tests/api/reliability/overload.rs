@@ -1,6 +1,5 @@
 //! More clients than there are connections to the database, by far.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,6 @@ const CLIENTS: usize = 2000;
 /// What the server may hold in memory for each client beside its answer, in KiB: actix-web's buffers
 /// to read and to write take 32 each.
 const PER_CLIENT: u64 = 96;
-
-fn status(server: &Glimpse, field: &str) -> u64 {
-    let text = fs::read_to_string(server.process().join("status")).expect("the process lives");
-    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect("a field");
-    value.trim().trim_end_matches(" kB").parse().expect("a number")
-}
 
 /// The middle of many requests, one after another.
 fn alone(server: &Glimpse, target: &str) -> Duration {
@@ -50,7 +43,7 @@ fn asked_meanwhile(server: &Glimpse, path: &str, is_over: &AtomicBool) -> (Durat
 fn load(server: &Glimpse, name: &str, target: &str) {
     let expected = server.get(target);
     assert_eq!(expected.status, 200, "{}", expected.body);
-    let (before, base) = (alone(server, target), status(server, "VmRSS"));
+    let (before, base) = (alone(server, target), server.memory("VmRSS"));
     let clients = Clients::start(&server.address, CLIENTS, target, &expected.body);
     let is_over = AtomicBool::new(false);
     let (seen, [health, metrics]) = std::thread::scope(|scope| {
@@ -61,7 +54,7 @@ fn load(server: &Glimpse, name: &str, target: &str) {
         (clients.stop(), meanwhile.map(|thread| thread.join().expect("both answer")))
     });
     let after = alone(server, target);
-    let peak = status(server, "VmHWM");
+    let peak = server.memory("VmHWM");
     figure(&format!(
         "{name}, {:?}, {CLIENTS} clients, {:?}: {} times 200, {} times 503, longest wait {:.2?}; /healthcheck {} times, at most {:.0?}, \
          /metrics {} times, at most {:.0?}; memory {} MiB before, {} at most; alone {before:.2?} before and {after:.2?} after",

@@ -242,6 +242,13 @@ impl Glimpse {
         format!("/proc/{}", self.child.id()).into()
     }
 
+    /// Memory of the process in KiB: `VmRSS`, or `VmHWM` for the most that it ever was.
+    pub fn memory(&self, field: &str) -> u64 {
+        let text = fs::read_to_string(self.process().join("status")).expect("the process lives");
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).expect("a field");
+        value.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// How many connections of clients the process has open, as the kernel tells it.
     pub fn connections(&self) -> usize {
         let port = self.address.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).expect("a port");
