@@ -21,7 +21,7 @@ pub async fn explain(asked: &Explain, settings: &Settings) -> anyhow::Result<()>
     let query = parse(query_of(&asked.query), settings.limits()?)?;
     let target = settings.target()?;
     target.reach(false, settings.connect_timeout).await?;
-    target.check_schema().await?;
+    target.check_schema(settings.connect_timeout).await?;
     // A query that a server gives up is the one whose plan is asked for.
     let store = target.open(Patience { query: PATIENCE, ..settings.patience() });
     let explained = store.explain(&query, &asked.caller().view(query.is_public)).await;

@@ -27,13 +27,14 @@ pub async fn export(asked: &Export, settings: &Settings) -> anyhow::Result<()> {
     };
     let target = settings.target()?;
     target.reach(false, settings.connect_timeout).await?;
-    target.check_schema().await?;
+    target.check_schema(settings.connect_timeout).await?;
 
     let mut writer =
         Writer { out: BufWriter::new(io::stdout().lock()), form: asked.format, count: 0, images: Vec::new() };
     let written = async {
         writer.begin()?;
-        target.export(selection, |image| writer.image(image)).await?;
+        let exported = target.export(selection, |image| writer.image(image));
+        target.while_it_answers(settings.connect_timeout, exported).await?;
         writer.end()
     };
     match written.await {

@@ -41,7 +41,7 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 async fn prepare(target: &Target, settings: &Settings, seeds: Option<&Path>) -> anyhow::Result<()> {
     target.reach(true, settings.connect_timeout).await?;
-    target.migrate(seeds).await
+    target.while_it_answers(settings.connect_timeout, target.migrate(seeds)).await
 }
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, then finishes the requests in flight.
@@ -67,7 +67,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
             prepare(&target, settings, settings.seeds_dir()).await?;
         } else {
             target.reach(false, settings.connect_timeout).await?;
-            target.check_schema().await?;
+            target.check_schema(settings.connect_timeout).await?;
         }
         target.hold().await
     };

@@ -80,10 +80,12 @@ pub fn print(settings: &[Given], mut out: impl Write) -> io::Result<()> {
 }
 
 fn shown(variable: &str, value: &str) -> String {
-    if variable.ends_with("_PASSWORD") && !value.is_empty() {
+    let is_url = value.contains("://");
+    // What is no URL where one should be may be any part of one.
+    if !value.is_empty() && (variable.ends_with("_PASSWORD") || (variable.ends_with("_URL") && !is_url)) {
         return SECRET.to_owned();
     }
-    if value.contains("://") { without_password(value) } else { value.to_owned() }
+    if is_url { without_password(value) } else { value.to_owned() }
 }
 
 /// A URL without its password, and nothing of it where it is not sure where that ends.
@@ -97,7 +99,7 @@ fn without_password(value: &str) -> String {
     if value.matches('@').count() != usize::from(has_user) {
         return SECRET.to_owned();
     }
-    let is_secret = |name: &str| name == "password";
+    let is_secret = |name: &str| name.to_ascii_lowercase().contains("pass");
     let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     if url.password().is_none() && !pairs.iter().any(|(name, _)| is_secret(name)) {
         return value.to_owned();
@@ -129,6 +131,10 @@ mod tests {
             ("DATABASE_URL", "postgres://user:se%40cret@host/db", "postgres://user:***@host/db"),
             ("DATABASE_URL", "postgres://host/db?user=u&password=secret", "postgres://host/db?user=u&password=***"),
             ("DATABASE_URL", "postgres://host/db?p%61ssword=secret", "postgres://host/db?password=***"),
+            ("DATABASE_URL", "postgres://host/db?Password=secret", "postgres://host/db?Password=***"),
+            ("DATABASE_URL", "user:secret@host/db", "***"),
+            ("DATABASE_URL", "postgres:user:secret@host/db", "***"),
+            ("PUBLIC_URL", "", ""),
             ("DATABASE_URL", "postgres://user:se/cret@host/db", "***"),
             ("DATABASE_URL", "postgres://user:se@cret@host/db", "***"),
             ("DATABASE_URL", "postgres://user:12#secret@host/db", "***"),

@@ -36,9 +36,10 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
         let _ = writeln!(stderr(), "glimpse: Stopped; the catalog is unchanged.");
         Ok(status.get().map_or(ExitCode::FAILURE, ExitCode::from))
     };
+    let connect = settings.connect_timeout;
     let ready = async {
-        target.reach(true, settings.connect_timeout).await?;
-        target.migrate(None).await
+        target.reach(true, connect).await?;
+        target.while_it_answers(connect, target.migrate(None)).await
     };
     tokio::select! {
         ready = ready => ready?,
@@ -46,7 +47,8 @@ pub async fn generate(asked: Generate, settings: &Settings) -> anyhow::Result<Ex
     }
     let mut progress = Progress::new(Ahead::Rows(count));
     let catalog = Catalog::new(seed, count, until);
-    let filled = target.fill(present, count, catalog.images(), |step| progress.tell(step), stop).await;
+    let filled = target.fill(present, count, catalog.images(), |step| progress.tell(step), stop);
+    let filled = target.while_it_answers(connect, filled).await;
     progress.clear();
     match filled? {
         Filled::Done => {

@@ -52,9 +52,14 @@ pub async fn import(asked: &Import, settings: &Settings) -> anyhow::Result<ExitC
         first = parts.recv() => first.transpose()?,
         () = &mut stop => return stopped(),
     };
+    let connect = settings.connect_timeout;
     let ready = async {
-        target.reach(!asked.dry_run, settings.connect_timeout).await?;
-        if asked.dry_run { target.check_schema().await } else { target.migrate(None).await }
+        target.reach(!asked.dry_run, connect).await?;
+        if asked.dry_run {
+            target.check_schema(connect).await
+        } else {
+            target.while_it_answers(connect, target.migrate(None)).await
+        }
     };
     tokio::select! {
         ready = ready => ready?,
@@ -80,7 +85,7 @@ pub async fn import(asked: &Import, settings: &Settings) -> anyhow::Result<ExitC
         Told::Step(done) => progress.tell(done),
         Told::Refused { place, reason } => progress.say(&format!("{place}: {}", in_one_line(reason))),
     };
-    let upserted = target.upsert(rules, next, report, stop).await;
+    let upserted = target.while_it_answers(connect, target.upsert(rules, next, report, stop)).await;
     progress.clear();
     let counts = match upserted? {
         Upserted::Stopped => return stopped(),

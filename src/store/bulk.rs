@@ -20,7 +20,6 @@ use uuid::Uuid;
 use super::Target;
 use super::error::{Failed, said};
 use super::migrate::{Alone, write_ahead};
-use super::pool::{LOOKS_FOR_THE_CLIENT, look_for_the_client};
 use crate::image::{Image, Member};
 
 /// What becomes of the images that are there already.
@@ -496,16 +495,7 @@ impl Bulk for PgConnection {
 
     async fn prepare(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {
         let settings = "SET LOCAL maintenance_work_mem = '256MB'; SET LOCAL work_mem = '256MB'";
-        sqlx::raw_sql(settings).execute(&mut **transaction).await?;
-        if transaction.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
-            // Else it would finish an index before it noticed that nobody waits.
-            let mut attempt = transaction.begin().await?;
-            match sqlx::raw_sql(look_for_the_client!("SET LOCAL")).execute(&mut *attempt).await {
-                Ok(_) => attempt.commit().await?,
-                Err(_) => attempt.rollback().await?,
-            }
-        }
-        Ok(())
+        sqlx::raw_sql(settings).execute(&mut **transaction).await.map(drop)
     }
 
     async fn prepare_updates(transaction: &mut Transaction<'_, Self::Database>) -> sqlx::Result<()> {

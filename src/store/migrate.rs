@@ -21,6 +21,7 @@ use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqlSafeStr as _, S
 use super::Target;
 use super::error::{is_locked, said};
 use super::file::patient;
+use super::pool::{LOOKS_FOR_THE_CLIENT, look_for_the_client};
 
 /// A migration of the schema.
 struct Step {
@@ -93,14 +94,20 @@ impl Target {
     /// Refuses a database whose schema is not the one that this program was built for.
     ///
     /// # Errors
-    /// Says whether the schema is too old or too new.
-    pub async fn check_schema(&self) -> anyhow::Result<()> {
+    /// Says whether the schema is too old or too new, or that PostgreSQL has not told within `connect`.
+    pub async fn check_schema(&self, connect: Duration) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(options) => {
                 let checked = async { check_schema(SqliteConnection::connect_with(&patient(options)).await?).await };
                 self.naming(checked.await)
             }
-            Self::Postgres(options) => check_schema(PgConnection::connect_with(options).await?).await,
+            Self::Postgres(options) => {
+                let checked = async { check_schema(PgConnection::connect_with(options).await?).await };
+                let checked = tokio::time::timeout(connect, checked).await;
+                checked.with_context(|| {
+                    format!("PostgreSQL did not tell its schema within {connect:?} (CONNECT_TIMEOUT)")
+                })?
+            }
         }
     }
 }
@@ -302,6 +309,14 @@ impl Alone for PgConnection {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0; \
             SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
         let mut transaction = self.begin_with(begin).await?;
+        if transaction.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
+            // Else it would finish a seed, or an index, before it noticed that nobody waits.
+            let mut attempt = transaction.begin().await?;
+            match sqlx::raw_sql(look_for_the_client!("SET LOCAL")).execute(&mut *attempt).await {
+                Ok(_) => attempt.commit().await?,
+                Err(_) => attempt.rollback().await?,
+            }
+        }
         let lock = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)").bind(ADVISORY_LOCK).persistent(false);
         if !lock.fetch_one(&mut *transaction).await? {
             tracing::info!("another process changes the PostgreSQL database; waiting for its end");

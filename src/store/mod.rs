@@ -241,14 +241,15 @@ impl Store {
         })
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and would answer for the catalog: its tables are there, and may be read.
     ///
     /// # Errors
     /// Where it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
         with_connection!(self, |connection: Engine, time| {
             time.is(Kind::Ready);
-            Engine::fetch(connection, Sql::new("SELECT 1")).await?;
+            let sql = "SELECT 1 FROM images, image_members, image_properties WHERE FALSE";
+            Engine::fetch(connection, Sql::new(sql)).await?;
             Ok(())
         })
     }

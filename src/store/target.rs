@@ -1,5 +1,6 @@
 //! Where the catalog lies, and how its connections are set up.
 
+use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -157,22 +158,20 @@ impl Target {
             }
             Self::Postgres(options) => {
                 let deadline = Instant::now() + connect;
-                let place = format!("{}:{}", options.get_host(), options.get_port());
+                let place = place(options);
                 loop {
-                    let until = deadline.min(Instant::now() + ATTEMPT);
-                    let reason = match tokio::time::timeout_at(until.into(), encoding(options)).await {
-                        Ok(Ok(encoding)) => {
+                    let reason = match encoding(options, deadline).await {
+                        Ok(encoding) => {
                             ensure!(encoding == "UTF8", "The database's encoding is {encoding}; it must be UTF8.");
                             return Ok(());
                         }
-                        Ok(Err(error)) => {
+                        Err(error) => {
                             let reason = said(&error);
                             if !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
                                 bail!("PostgreSQL at {place} refuses the connection: {reason}");
                             }
                             reason
                         }
-                        Err(_) => "no answer".to_owned(),
                     };
                     let pause = Duration::from_millis(500);
                     if Instant::now() + pause >= deadline {
@@ -181,6 +180,37 @@ impl Target {
                     tracing::warn!(%place, %reason, "waiting for PostgreSQL");
                     tokio::time::sleep(pause).await;
                 }
+            }
+        }
+    }
+
+    /// Does work that takes as long as it takes, unless PostgreSQL gives no sign of life for all of
+    /// `silence`: an answer that a network has lost would be waited for without end.
+    ///
+    /// # Errors
+    /// Those of the work, and the silence.
+    pub async fn while_it_answers<T>(
+        &self,
+        silence: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let Self::Postgres(options) = self else { return work.await };
+        let lost = async {
+            let mut heard = Instant::now();
+            loop {
+                tokio::time::sleep(silence / 4).await;
+                match encoding(options, Instant::now() + silence).await {
+                    // A refusal is a sign of life.
+                    Ok(_) | Err(sqlx::Error::Database(_)) => heard = Instant::now(),
+                    Err(error) if heard.elapsed() >= silence => break said(&error),
+                    Err(_) => {}
+                }
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            reason = lost => {
+                bail!("PostgreSQL at {} has not answered for {silence:?} (CONNECT_TIMEOUT): {reason}", place(options))
             }
         }
     }
@@ -248,10 +278,18 @@ impl Target {
 /// The longest that one attempt to reach PostgreSQL waits for its answer.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
+fn place(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
+}
+
 /// Asks PostgreSQL for the encoding of its database, as a sign of life.
-async fn encoding(options: &PgConnectOptions) -> sqlx::Result<String> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    let row = sqlx::raw_sql("SHOW server_encoding").fetch_one(&mut connection).await?;
-    connection.close().await?;
-    row.try_get(0)
+async fn encoding(options: &PgConnectOptions, deadline: Instant) -> sqlx::Result<String> {
+    let asked = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        let row = sqlx::raw_sql("SHOW server_encoding").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        row.try_get(0)
+    };
+    let late = |_| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer")));
+    tokio::time::timeout_at(deadline.min(Instant::now() + ATTEMPT).into(), asked).await.unwrap_or_else(late)
 }

@@ -304,6 +304,7 @@ fn expect_nothing_told(server: &Glimpse) {
 fn errors_tell_nothing_of_the_database(engine: Engine) {
     let server = Start::new(engine).seed("0001_images.sql", image(1).insert()).serve();
     server.database().execute("DROP TABLE image_members; DROP TABLE images");
+    server.get("/ready").refusal(500);
     expect_nothing_told(&server);
 }
 on_both_engines!(errors_tell_nothing_of_the_database);

@@ -7,6 +7,9 @@ use glimpse::store::{Patience, Target};
 
 use crate::support::{Engine, Start, on_both_engines, run};
 
+/// A list of [`fill`] that is put together of several, in a transaction.
+pub const PUT_TOGETHER: &str = "/v1.1/images/detail?size_min=5000000&sort_key=container_format&sort_dir=asc&limit=5";
+
 /// Ten thousand images, made by the database itself. Each filter's value is rare, so that its own
 /// index is the way to it, and not a walk along the default order.
 pub fn fill(engine: Engine) -> String {

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use serde_json::json;
 
 use crate::clients::{python, said};
-use crate::indexes::fill;
+use crate::indexes::{PUT_TOGETHER, fill};
 use crate::support::{Answer, Engine, Glimpse, Start, get, image, on_both_engines};
 
 fn metrics(server: &Glimpse) -> String {
@@ -124,7 +124,7 @@ fn queries_are_timed_by_the_plan_that_found_the_page(engine: Engine) {
         ),
         ("/v1.1/images/detail?size_max=9500000&limit=5", "shown_walk"),
         ("/v1.1/images/detail?size_max=9500000&sort_key=updated_at&limit=5", "longer_walk"),
-        ("/v1.1/images/detail?size_min=5000000&sort_key=container_format&sort_dir=asc&limit=5", "by_keys"),
+        (PUT_TOGETHER, "by_keys"),
         (&marker, "walk"),
         ("/v1.1/images/00000000-0000-4000-8000-000000000002/members", "members"),
         ("/v1.1/shared-images/p", "shared"),

@@ -95,7 +95,7 @@ fn wait_on(said: &mut BufReader<ChildStderr>) {
     }
 }
 
-fn kill(process: &Child, signal: &str) {
+pub fn kill(process: &Child, signal: &str) {
     let command = format!("kill -{signal} {}", process.id());
     assert!(Command::new("sh").args(["-c", &command]).status().expect("a shell").success());
 }

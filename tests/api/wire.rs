@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
+use crate::indexes::{PUT_TOGETHER, fill};
 use crate::support::{Answer, Database, Engine, Glimpse, Image, Start, Wire, get, image};
 
 const LISTS: [&str; 6] = [
@@ -75,6 +76,38 @@ fn an_answer_that_is_cut_after_any_byte_is_a_503() {
             // The connection was lost, and nothing else.
             assert_eq!(&expect_answered(&server, list), body);
         }
+    }
+}
+
+/// Its queries are in one transaction, which must not outlive what has broken.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_page_put_together_of_several_answers_is_whole_or_a_503() {
+    let (server, wire) = serve(&[]);
+    server.database().execute(fill(Engine::Postgres));
+    let body = expect_answered(&server, PUT_TOGETHER);
+    assert!(server.get("/metrics").body.contains("query_duration_seconds_count{plan=\"by_keys\"} 1\n"));
+    wire.passed();
+    assert_eq!(expect_answered(&server, PUT_TOGETHER), body);
+    let whole = wire.passed();
+    for byte in (0..whole + 2).step_by(37) {
+        wire.cut_after(byte);
+        is_true(&server.get(PUT_TOGETHER), &body, &format!("cut after {byte} of {whole}"));
+        wire.heal();
+        assert_eq!(expect_answered(&server, PUT_TOGETHER), body);
+    }
+    let server = server.stop().set("QUERY_TIMEOUT", "400ms").serve();
+    let mut refused = 0;
+    for byte in (0..whole).step_by(whole / 5) {
+        assert_eq!(expect_answered(&server, PUT_TOGETHER), body);
+        wire.silence_after(byte + 1);
+        refused += u32::from(!is_true(&server.get(PUT_TOGETHER), &body, &format!("silent after {byte} of {whole}")));
+        wire.heal();
+    }
+    assert!(refused > 1, "{refused}");
+    let left = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+    while !server.database().texts(left).is_empty() {
+        std::thread::yield_now();
     }
 }
 
@@ -302,5 +335,27 @@ fn answers_on_wires_that_are_cut_again_and_again_are_never_mixed() {
     for (list, body) in truth {
         // One is lost for each connection that has broken while it rested.
         while !is_true(&server.get(list), body, list) {}
+    }
+}
+
+/// Nothing tells that a network has lost what was sent: without a limit they would wait for ever.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn what_hears_nothing_more_of_the_database_ends_and_says_so() {
+    let mut database = Database::new(Engine::Postgres);
+    let wire = Wire::to(&database.url);
+    for command in ["migrate", "serve", "serve --migrate false", "export", "generate --count 1000 --append"] {
+        let start = command.split(' ').fold(Start::on(database), Start::argument);
+        let start = start.set("DATABASE_URL", wire.url.clone()).set("CONNECT_TIMEOUT", "1s");
+        // At once, while the first connection is made, and behind that.
+        for bytes in [1, 300, 700, 1200] {
+            wire.silence_after(bytes);
+            let message = start.refusal();
+            assert!(message.contains("CONNECT_TIMEOUT") && message.contains("PostgreSQL"), "{command}: {message}");
+            wire.heal();
+        }
+        let start = Start::on(start.database).argument("migrate");
+        assert!(start.output().status.success());
+        database = start.database;
     }
 }

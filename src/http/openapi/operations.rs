@@ -307,7 +307,7 @@ pub fn ready() -> Operation {
     Operation {
         tag: "operation",
         id: "ready".to_owned(),
-        summary: "Whether the database answers",
+        summary: "Whether the database answers, and its tables can be read",
         answers: answers([
             (200, answer("It does.", text("text/plain", json!("OK")))),
             (500, error("Internal")),

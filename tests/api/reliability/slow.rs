@@ -51,6 +51,26 @@ fn a_query_that_takes_too_long_is_ended_by_the_engine(engine: Engine) {
 }
 on_both_engines!(a_query_that_takes_too_long_is_ended_by_the_engine);
 
+/// Nobody waits for its end any more, and what it has locked is needed.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_seed_ends_with_the_process_that_applies_it() {
+    let endless = "SELECT count(*) FROM generate_series(1, 1000000000000)";
+    for signal in ["TERM", "KILL"] {
+        let start = Start::new(Engine::Postgres).seed("1_endless.sql", endless).argument("migrate");
+        let running = || {
+            let sql = "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'
+                 AND query LIKE '%EXECUTE%' AND pid <> pg_backend_pid()";
+            start.database.texts(sql).len()
+        };
+        let mut process = start.spawn();
+        wait("the seed to run", || running() == 1);
+        crate::restart::kill(&process, signal);
+        assert!(!process.wait().expect("it ends").success());
+        wait("PostgreSQL to stop", || running() == 0);
+    }
+}
+
 fn the_query_of_a_client_that_goes_is_ended(engine: Engine) {
     let server = slow(engine).set("QUERY_TIMEOUT", "1h").set("ACQUIRE_TIMEOUT", "20s").serve();
     slow_down(&server, ENDLESS);

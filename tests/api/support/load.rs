@@ -23,7 +23,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         for (status, count) in other.answers {
             *self.answers.entry(status).or_default() += count;
         }

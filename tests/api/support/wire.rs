@@ -15,6 +15,8 @@ struct State {
     /// So many bytes of answers still pass, on all connections together; the next one cuts its
     /// connection.
     left: Option<usize>,
+    /// So many still pass, and then it is silent.
+    silent_after: Option<usize>,
     /// The first byte of the next answer is changed.
     is_garbled: bool,
     /// Bytes of answers that have passed.
@@ -76,6 +78,11 @@ impl Wire {
         self.state().is_silent = true;
     }
 
+    /// Is silent once so many bytes of answers have passed from now on.
+    pub fn silence_after(&self, bytes: usize) {
+        self.state().silent_after = Some(bytes);
+    }
+
     pub fn slow(&self) {
         self.state().is_slow = true;
     }
@@ -88,7 +95,7 @@ impl Wire {
     /// Lets all through again, what has been held up first.
     pub fn heal(&self) {
         let mut state = self.state();
-        (state.is_silent, state.is_slow, state.left) = (false, false, None);
+        (state.is_silent, state.is_slow, state.left, state.silent_after) = (false, false, None, None);
         drop(state);
         self.shared.1.notify_all();
     }
@@ -111,6 +118,10 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<Stat
                 *left -= passing;
             }
             state.passed += passing;
+            if let Some(left) = &mut state.silent_after {
+                *left = left.saturating_sub(passing);
+                state.is_silent = *left == 0;
+            }
             if std::mem::take(&mut state.is_garbled) {
                 bytes[0] = 0xff;
             }
