@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actix_server::{Server, ServerHandle};
 use actix_web::middleware::{Condition, NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, web};
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::sync::oneshot;
@@ -104,7 +104,7 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
                 http::configure_api(config, &shared, routes);
             })
     };
-    let (workers, clients) = clients(service.store.files());
+    let (workers, clients) = clients(service.store.files())?;
     let server = Server::build().workers(workers).max_concurrent_connections(clients);
     let server = server.disable_signals().shutdown_timeout(settings.shutdown_timeout.as_secs() + 1);
     let (stopping, patience) = (server.graceful_shutdown_signal(), settings.client_timeout);
@@ -177,25 +177,30 @@ fn serve_metrics(
 /// The most connections to metrics that are served apart.
 const READERS: usize = 64;
 
-/// The files that a process has open beside its clients' connections and its database's.
-const OTHER_FILES: usize = READERS + 64;
+/// The files that a process has open beside those of its clients, readers of metrics and database.
+const OTHER_FILES: usize = 64;
 
 /// How many clients are worth their work, for each worker.
 const CLIENTS: usize = 25_600;
 
 /// The number of workers, and of the clients that each of them serves at once: no more than there
 /// are files for, so that there are always some for the database. The others wait to be let in.
-fn clients(of_database: usize) -> (usize, usize) {
+///
+/// # Errors
+/// Where there are not enough files for a client of each worker.
+fn clients(of_database: usize) -> anyhow::Result<(usize, usize)> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
-    let Some(files) = allow_many() else { return (workers, CLIENTS) };
-    let clients = (files.saturating_sub(of_database + OTHER_FILES) / workers).clamp(1, CLIENTS);
+    let Some(files) = allow_many() else { return Ok((workers, CLIENTS)) };
+    let least = of_database + OTHER_FILES + workers;
+    ensure!(files >= least, "No more than {files} files may be open (ulimit -n); at least {least} are needed.");
+    let clients = (files.saturating_sub(of_database + OTHER_FILES + READERS) / workers).clamp(1, CLIENTS);
     if clients * workers < 1000 {
         tracing::warn!(
             "no more than {} clients are served at once, because {files} files may be open (ulimit -n)",
             clients * workers
         );
     }
-    (workers, clients)
+    Ok((workers, clients))
 }
 
 /// The longest that requests are taken after the signal to end.

@@ -291,9 +291,11 @@ pub async fn envelope(
     let agent = request.headers().get(header::USER_AGENT).map(header::HeaderValue::as_bytes);
     let is_glanceclient = agent.is_some_and(|agent| agent.starts_with(b"python-glanceclient"));
     let has_body = !matches!(request.parts().1, Payload::None);
+    let malformed = target::malformed(request.request());
+    let is_malformed = malformed.is_some();
     let mut response = if method.as_str().len() + target + " HTTP/1.1\r\n ".len() >= REQUEST_LINE {
         request.error_response(ApiError::UriTooLong).map_into_right_body()
-    } else if let Some(refusal) = target::malformed(request.request()) {
+    } else if let Some(refusal) = malformed {
         request.error_response(refusal).map_into_right_body()
     } else {
         next.call(request).await?.map_into_left_body()
@@ -302,9 +304,9 @@ pub async fn envelope(
     response.headers_mut().insert(REQUEST_ID, value);
     let (name, value) = NO_SNIFFING;
     response.headers_mut().insert(name, header::HeaderValue::from_static(value));
-    if has_body || service.drain.is_on() {
+    if has_body || is_malformed || service.drain.is_on() {
         // A body is not looked at. Who reads its end elsewhere than the library does, as by a line feed
-        // alone, must not find another answer behind this one.
+        // alone, or takes the request for another one, must not find another answer behind this one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     // Case does not matter in HTTP, but it does to some of the scripts that read such answers.

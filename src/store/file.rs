@@ -1,7 +1,9 @@
 //! SQLite's file: others may lock it, cut it off, or change how it is written.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -79,27 +81,35 @@ pub(super) async fn lengths(options: &SqliteConnectOptions) -> sqlx::Result<(u64
 /// A file that is being served.
 pub struct Known {
     options: SqliteConnectOptions,
+    /// The device and the number by which the system knows it.
+    identity: OnceLock<(u64, u64)>,
     /// The bytes that it had last.
     length: AtomicU64,
 }
 
 impl Known {
     pub fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, length: AtomicU64::new(0) }
+        Self { options, identity: OnceLock::new(), length: AtomicU64::new(0) }
     }
 
     pub fn path(&self) -> &Path {
         self.options.get_filename()
     }
 
-    /// Looks whether somebody has cut the file off. SQLite reads it through memory, and to read there
-    /// what the file has no more would end the process.
+    /// Looks whether somebody has cut the file off, or put another in its place. SQLite reads it through
+    /// memory, and to read there what the file has no more would end the process; and of two files one
+    /// connection would show the one, the next the other.
     ///
     /// # Errors
-    /// Where it is shorter than it was, and not because SQLite made it so, as a VACUUM does.
+    /// Where it is another, or shorter than it was, and not because SQLite made it so, as a VACUUM does.
     pub async fn check(&self) -> Result<(), StoreError> {
         // What has gone from its folder can still be read.
-        let Ok(length) = fs::metadata(self.path()).map(|file| file.len()) else { return Ok(()) };
+        let Ok(file) = fs::metadata(self.path()) else { return Ok(()) };
+        let (length, identity) = (file.len(), (file.dev(), file.ino()));
+        if *self.identity.get_or_init(|| identity) != identity {
+            let reason = "another file has taken the place of the one that is served, which takes a new start";
+            return Err(StoreError::Unavailable(reason.to_owned()));
+        }
         let known = self.length.load(Ordering::Relaxed);
         if length < known {
             // SQLite takes a file of no bytes for a database, and deletes its write-ahead log.

@@ -358,6 +358,24 @@ fn a_file_that_is_cut_off_is_a_503_until_it_is_whole_again() {
     assert!(server.log().contains("catalog.db: the file is cut off"), "{}", server.log());
 }
 
+/// Else one connection would show the one, the next the other.
+#[test]
+fn another_file_in_the_place_of_the_served_one_is_a_503() {
+    let server = Start::on(generated(&["--count", "300"])).serve();
+    assert_eq!(ask(&server), 200);
+    let catalog = path(server.database()).to_owned();
+    let [kept, other] = ["kept.db", "other.db"].map(|name| catalog.with_file_name(name));
+    fs::hard_link(&catalog, &kept).expect("it can have another name");
+    fs::copy(&catalog, &other).expect("it can be copied");
+    fs::rename(&other, &catalog).expect("it can be replaced");
+    for target in ["/v1.1/images/detail", "/ready"] {
+        server.get(target).refusal(503);
+    }
+    assert!(server.log().contains("catalog.db: another file"), "{}", server.log());
+    fs::rename(&kept, &catalog).expect("it can be put back");
+    assert_eq!(ask(&server), 200);
+}
+
 /// Whoever makes the file shorter by SQLite itself has cut nothing off.
 #[test]
 fn a_file_that_is_vacuumed_is_served() {

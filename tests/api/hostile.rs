@@ -196,6 +196,8 @@ fn a_target_or_host_without_a_proper_form_is_refused() {
         let message = of_host(host).refusal(400);
         assert!(message.contains("Host") && !message.contains(host), "{host}: {message}");
     }
+    let text = sent(&server, format!("{LINE}Host: a, b\r\n\r\n").as_bytes());
+    assert!(statuses(&text) == [400] && text.contains("\r\nConnection: close\r\n"), "{text}");
     for host in ["", "a", "a.b-c", "a:80", "a:", "127.0.0.1:9292", "[::1]:80", "a_b"] {
         assert_eq!(of_host(host).status, 200, "{host}");
     }
@@ -497,6 +499,12 @@ fn more_clients_are_served_at_once_than_files_may_be_open_at_first() {
     assert_eq!(server.get("/v1.1/images/detail").status, 200);
     assert!(!server.log().contains("os error 24"), "{}", server.log());
     drop(clients);
+}
+
+#[test]
+fn a_process_that_may_open_too_few_files_says_so() {
+    let message = Start::new(Engine::Sqlite).after("ulimit -n 50").refusal();
+    assert!(message.contains("50 files may be open (ulimit -n)"), "{message}");
 }
 
 #[test]
