@@ -2,6 +2,7 @@
 
 use std::io;
 use std::str::FromStr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -9,7 +10,8 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _};
-use tokio::sync::watch;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
 
 use super::error::{Failed, StoreError, is_locked, said};
 use super::file::{Known, lengths};
@@ -160,7 +162,7 @@ impl Target {
                 let deadline = Instant::now() + connect;
                 let place = place(options);
                 loop {
-                    let reason = match encoding(options, deadline).await {
+                    let reason = match encoding(options, deadline.min(Instant::now() + ATTEMPT)).await {
                         Ok(encoding) => {
                             ensure!(encoding == "UTF8", "The database's encoding is {encoding}; it must be UTF8.");
                             return Ok(());
@@ -195,21 +197,25 @@ impl Target {
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
         let Self::Postgres(options) = self else { return work.await };
-        let lost = async {
-            let mut heard = Instant::now();
-            loop {
-                tokio::time::sleep(silence / 4).await;
-                match encoding(options, Instant::now() + silence).await {
-                    // A refusal is a sign of life.
-                    Ok(_) | Err(sqlx::Error::Database(_)) => heard = Instant::now(),
-                    Err(error) if heard.elapsed() >= silence => break said(&error),
-                    Err(_) => {}
-                }
-            }
+        let (mut tell, lost) = oneshot::channel();
+        let asked = options.clone();
+        // This thread stands still while nobody takes what is exported, or what is told of the progress.
+        let listener = move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let reason = tokio::select! {
+                    reason = silent(&asked, silence) => reason,
+                    () = tell.closed() => return,
+                };
+                // The work may be over by now.
+                let _ = tell.send(reason);
+            });
+            Ok::<_, io::Error>(())
         };
+        thread::Builder::new().spawn(listener).context("PostgreSQL cannot be listened for")?;
         tokio::select! {
             done = work => done,
-            reason = lost => {
+            Ok(reason) = lost => {
                 bail!("PostgreSQL at {} has not answered for {silence:?} (CONNECT_TIMEOUT): {reason}", place(options))
             }
         }
@@ -282,6 +288,20 @@ fn place(options: &PgConnectOptions) -> String {
     format!("{}:{}", options.get_host(), options.get_port())
 }
 
+/// Returns once PostgreSQL has given no sign of life for so long, and tells what came instead.
+async fn silent(options: &PgConnectOptions, silence: Duration) -> String {
+    let mut heard = Instant::now();
+    loop {
+        tokio::time::sleep(silence / 4).await;
+        match encoding(options, Instant::now() + silence).await {
+            // A refusal is a sign of life.
+            Ok(_) | Err(sqlx::Error::Database(_)) => heard = Instant::now(),
+            Err(error) if heard.elapsed() >= silence => return said(&error),
+            Err(_) => {}
+        }
+    }
+}
+
 /// Asks PostgreSQL for the encoding of its database, as a sign of life.
 async fn encoding(options: &PgConnectOptions, deadline: Instant) -> sqlx::Result<String> {
     let asked = async {
@@ -291,5 +311,5 @@ async fn encoding(options: &PgConnectOptions, deadline: Instant) -> sqlx::Result
         row.try_get(0)
     };
     let late = |_| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer")));
-    tokio::time::timeout_at(deadline.min(Instant::now() + ATTEMPT).into(), asked).await.unwrap_or_else(late)
+    tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(late)
 }
