@@ -79,6 +79,9 @@ pub async fn serve(settings: &Settings) -> anyhow::Result<()> {
         }
     };
 
+    // From here on it is known which file is served.
+    service.store.check_file().await?;
+
     for rule in service.faults.iter().flat_map(Faults::rules) {
         tracing::warn!("requests will fail on purpose (FAULTS_FILE), by {rule}");
     }

@@ -300,7 +300,11 @@ impl Store {
         }
     }
 
-    async fn check_file(&self) -> Result<(), StoreError> {
+    /// Looks whether SQLite's file is whole, and the one that it was at the first look.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub async fn check_file(&self) -> Result<(), StoreError> {
         match &self.file {
             Some(file) => file.check().await,
             None => Ok(()),
