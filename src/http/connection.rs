@@ -36,12 +36,11 @@ const UNREAD_BODY: Duration = Duration::from_secs(1);
 /// By so much the clock may be late with which the library begins to wait for a head.
 const LIBRARY_LATE: Duration = Duration::from_millis(500);
 
-/// By so many bytes the library may be ahead, once before it parses and once while it answers: some fifty
-/// of the shortest requests.
+/// So many bytes of requests the library gets before it parses them, and as many again while it answers:
+/// some fifty of the shortest requests.
 const AHEAD: usize = 512;
 
-/// What has come by the end of a connection is read up to so many bytes: to close one with something
-/// unread takes the answer from its client.
+/// Of what is unread at the end of a connection so many bytes are taken.
 const UNREAD: usize = 128 * 1024;
 
 /// Serves an app on connections whose clients are waited for no longer than `patience`.
@@ -90,13 +89,14 @@ pub struct Progress {
     since: Cell<Instant>,
     /// Whether nothing has come since the head of the last request.
     is_idle: Cell<bool>,
-    /// The task that may read on once the answer is made, or taken.
-    held_back: Cell<Option<Waker>>,
+    /// The task that is to go on once the answer is made, or taken: with requests that are still unread,
+    /// or that the library has, and does not parse while sixteen wait before them.
+    waiting: Cell<Option<Waker>>,
 }
 
 impl Progress {
-    fn read_on(&self) {
-        if let Some(task) = self.held_back.take() {
+    fn go_on(&self) {
+        if let Some(task) = self.waiting.take() {
             task.wake();
         }
     }
@@ -117,7 +117,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.since.set(Instant::now());
         self.0.is_answering.set(false);
-        self.0.read_on();
+        self.0.go_on();
     }
 }
 
@@ -144,7 +144,7 @@ impl Stream {
             is_answering: Cell::new(false),
             since: Cell::new(since),
             is_idle: Cell::new(false),
-            held_back: Cell::new(None),
+            waiting: Cell::new(None),
         });
         let alarm = Box::pin(sleep_until((since + patience).into()));
         Self { socket, progress, patience, is_full: false, may_read: AHEAD, alarm }
@@ -174,18 +174,16 @@ impl Stream {
         self.progress.is_answering.get() || self.is_full
     }
 
-    /// Whether the library has so much that it is to parse or answer that first; the task is woken for more.
-    fn is_ahead(&mut self, context: &Context<'_>) -> bool {
-        if self.may_read > 0 {
-            return false;
-        }
+    /// Has the task go on by itself where the library is to parse, or answer, what it has before there is more.
+    fn wait_for_the_library(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         if self.has_answers() {
-            self.progress.held_back.set(Some(context.waker().clone()));
+            self.progress.waiting.set(Some(context.waker().clone()));
         } else {
+            // By the next time it has parsed.
             self.may_read = AHEAD;
             context.waker().wake_by_ref();
         }
-        true
+        Poll::Pending
     }
 
     /// Whether the client has had its time; else the task is woken in time to ask again.
@@ -214,8 +212,8 @@ impl AsyncRead for Stream {
         if is_over && !self.progress.is_idle.get() {
             return Poll::Ready(Ok(()));
         }
-        if self.is_ahead(context) {
-            return Poll::Pending;
+        if self.may_read == 0 {
+            return self.wait_for_the_library(context);
         }
         let most = self.may_read.min(buffer.remaining());
         let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
@@ -231,7 +229,10 @@ impl AsyncRead for Stream {
             if is_over && !self.has_sent() {
                 return Poll::Ready(Ok(()));
             }
-            if !self.has_answers() {
+            if self.has_answers() {
+                self.progress.waiting.set(Some(context.waker().clone()));
+            } else {
+                // All that has come is parsed now.
                 self.may_read = AHEAD;
             }
         }
@@ -251,7 +252,7 @@ impl AsyncWrite for Stream {
                 self.alarm.as_mut().reset(end.into());
                 // It wakes this task only once it was asked.
                 self.is_over(context);
-                self.progress.read_on();
+                self.progress.go_on();
             }
             Poll::Pending if self.is_over(context) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             _ => {}
@@ -268,6 +269,7 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Takes from the kernel what is unread, or the client might lose the answer.
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut part = [MaybeUninit::uninit(); 4096];

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -83,13 +83,15 @@ pub struct Known {
     options: SqliteConnectOptions,
     /// The device and the number by which the system knows it.
     identity: OnceLock<(u64, u64)>,
+    /// Whether another file was there at any time: connections may have it open.
+    is_replaced: AtomicBool,
     /// The bytes that it had last.
     length: AtomicU64,
 }
 
 impl Known {
     pub fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, identity: OnceLock::new(), length: AtomicU64::new(0) }
+        Self { options, identity: OnceLock::new(), is_replaced: AtomicBool::new(false), length: AtomicU64::new(0) }
     }
 
     pub fn path(&self) -> &Path {
@@ -107,7 +109,11 @@ impl Known {
         let Ok(file) = fs::metadata(self.path()) else { return Ok(()) };
         let (length, identity) = (file.len(), (file.dev(), file.ino()));
         if *self.identity.get_or_init(|| identity) != identity {
-            let reason = "another file has taken the place of the one that is served, which takes a new start";
+            self.is_replaced.store(true, Ordering::Relaxed);
+        }
+        if self.is_replaced.load(Ordering::Relaxed) {
+            let reason = "another file has taken the place of the one that is served; stop the server, delete the files \
+                -wal and -shm beside it, which belong to the one before, and start it anew";
             return Err(StoreError::Unavailable(reason.to_owned()));
         }
         let known = self.length.load(Ordering::Relaxed);

@@ -186,7 +186,7 @@ impl Target {
         }
     }
 
-    /// Does work that takes as long as it takes, unless PostgreSQL gives no sign of life for all of
+    /// Does work that takes as long as it takes, unless PostgreSQL gives no sign of life for several times
     /// `silence`: an answer that a network has lost would be waited for without end.
     ///
     /// # Errors
@@ -203,21 +203,23 @@ impl Target {
         let listener = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let reason = tokio::select! {
-                    reason = silent(&asked, silence) => reason,
+                tokio::select! {
+                    () = silent(&asked, silence) => {}
                     () = tell.closed() => return,
-                };
+                }
                 // The work may be over by now.
-                let _ = tell.send(reason);
+                let _ = tell.send(());
             });
             Ok::<_, io::Error>(())
         };
         thread::Builder::new().spawn(listener).context("PostgreSQL cannot be listened for")?;
         tokio::select! {
             done = work => done,
-            Ok(reason) = lost => {
-                bail!("PostgreSQL at {} has not answered for {silence:?} (CONNECT_TIMEOUT): {reason}", place(options))
-            }
+            // Where there is no listener, the work goes on all the same.
+            Ok(()) = lost => bail!(
+                "PostgreSQL at {} does not answer any more, within {silence:?} (CONNECT_TIMEOUT) each time",
+                place(options)
+            ),
         }
     }
 
@@ -288,18 +290,26 @@ fn place(options: &PgConnectOptions) -> String {
     format!("{}:{}", options.get_host(), options.get_port())
 }
 
-/// Returns once PostgreSQL has given no sign of life for so long, and tells what came instead.
-async fn silent(options: &PgConnectOptions, silence: Duration) -> String {
-    let mut heard = Instant::now();
-    loop {
-        tokio::time::sleep(silence / 4).await;
-        match encoding(options, Instant::now() + silence).await {
-            // A refusal is a sign of life.
-            Ok(_) | Err(sqlx::Error::Database(_)) => heard = Instant::now(),
-            Err(error) if heard.elapsed() >= silence => return said(&error),
-            Err(_) => {}
-        }
+/// Returns once PostgreSQL has given no sign of life several times in a row, each of them for so long.
+async fn silent(options: &PgConnectOptions, silence: Duration) {
+    let mut missed = 0;
+    while missed < 3 {
+        tokio::time::sleep(silence / 2).await;
+        // A pooler lets a client in though all its connections are in use, and a query would wait.
+        let greet = async { PgConnection::connect_with(options).await?.close().await };
+        missed = match tokio::time::timeout(silence, greet).await {
+            Err(_) => missed + 1,
+            Ok(Err(sqlx::Error::Io(error))) if is_unheard(error.kind()) => missed + 1,
+            // A refusal, by whomever, is a sign of life.
+            Ok(_) => 0,
+        };
     }
+}
+
+/// What the system says where nobody has answered.
+fn is_unheard(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    matches!(kind, HostUnreachable | NetworkUnreachable | TimedOut)
 }
 
 /// Asks PostgreSQL for the encoding of its database, as a sign of life.

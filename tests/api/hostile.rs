@@ -427,6 +427,27 @@ fn requests_that_come_before_answers_are_taken_wait_unread_and_are_answered_in_t
     assert!(grown < CLIENTS as u64 * 1024, "by {grown} KiB");
 }
 
+/// The library parses no more while sixteen wait, and has to be asked again once they are answered; else
+/// the rest is when the connection has been unused for its time, and ends.
+#[test]
+fn many_requests_behind_one_that_waits_for_the_database_are_answered_with_it() {
+    let server = server();
+    let mut stream = server.connect();
+    for count in [10, 18, 24, 30, 36, 50] {
+        let requests =
+            format!("HEAD /v1/images HTTP/1.1\r\nHost:\r\n\r\n{}", "HEAD / HTTP/1.1\r\nHost:\r\n\r\n".repeat(count));
+        stream.write_all(requests.as_bytes()).expect("the requests can be sent");
+        let mut text = String::new();
+        while text.matches("\r\n\r\n").count() <= count {
+            let mut part = [0; 8192];
+            let length = stream.read(&mut part).expect("answers");
+            assert_ne!(length, 0, "{count}: the connection has ended after {text}");
+            text.push_str(std::str::from_utf8(&part[..length]).expect("answers are UTF-8"));
+        }
+        assert_eq!(statuses(&text).len(), count + 1);
+    }
+}
+
 /// To close a connection with something unread would take the answer from the client.
 #[test]
 fn a_refusal_reaches_a_client_that_has_sent_much_behind_its_request() {

@@ -344,11 +344,11 @@ fn answers_on_wires_that_are_cut_again_and_again_are_never_mixed() {
 fn what_hears_nothing_more_of_the_database_ends_and_says_so() {
     let mut database = Database::new(Engine::Postgres);
     let wire = Wire::to(&database.url);
-    for command in ["migrate", "serve", "serve --migrate false", "export", "generate --count 1000 --append"] {
+    for command in ["migrate", "serve --migrate false", "export", "generate --count 1000 --append"] {
         let start = command.split(' ').fold(Start::on(database), Start::argument);
         let start = start.set("DATABASE_URL", wire.url.clone()).set("CONNECT_TIMEOUT", "1s");
         // At once, while the first connection is made, and behind that.
-        for bytes in [1, 300, 700, 1200] {
+        for bytes in [1, 700, 1200] {
             wire.silence_after(bytes);
             let message = start.refusal();
             assert!(message.contains("CONNECT_TIMEOUT") && message.contains("PostgreSQL"), "{command}: {message}");
