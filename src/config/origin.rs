@@ -13,6 +13,9 @@ use super::variables::Variables;
 /// Stands for what is not shown.
 const SECRET: &str = "***";
 
+/// What stands in the names of parameters whose values are not shown.
+const SECRETS: [&str; 4] = ["pass", "pwd", "token", "secret"];
+
 /// Where a value came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
@@ -99,8 +102,13 @@ fn without_password(value: &str) -> String {
     if value.matches('@').count() != usize::from(has_user) {
         return SECRET.to_owned();
     }
-    let is_secret = |name: &str| name.to_ascii_lowercase().contains("pass");
+    let is_secret = |name: &str| SECRETS.iter().any(|part| name.to_ascii_lowercase().contains(part));
     let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    // A token may stand for a user, and the rest of a password for a parameter.
+    let has_only_user = has_user && url.password().is_none();
+    if (has_only_user && url.scheme().starts_with("http")) || pairs.iter().any(|(_, value)| value.is_empty()) {
+        return SECRET.to_owned();
+    }
     if url.password().is_none() && !pairs.iter().any(|(name, _)| is_secret(name)) {
         return value.to_owned();
     }
@@ -132,7 +140,11 @@ mod tests {
             ("DATABASE_URL", "postgres://host/db?user=u&password=secret", "postgres://host/db?user=u&password=***"),
             ("DATABASE_URL", "postgres://host/db?p%61ssword=secret", "postgres://host/db?password=***"),
             ("DATABASE_URL", "postgres://host/db?Password=secret", "postgres://host/db?Password=***"),
+            ("DATABASE_URL", "postgres://host/db?pwd=secret", "postgres://host/db?pwd=***"),
+            ("DATABASE_URL", "postgres://user:5432?secret", "***"),
             ("DATABASE_URL", "user:secret@host/db", "***"),
+            ("KEYSTONE_URL", "https://secret@host/v3", "***"),
+            ("KEYSTONE_URL", "https://host/v3?token=secret", "https://host/v3?token=***"),
             ("DATABASE_URL", "postgres:user:secret@host/db", "***"),
             ("PUBLIC_URL", "", ""),
             ("DATABASE_URL", "postgres://user:se/cret@host/db", "***"),

@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqlSafeStr as _, S
 use super::Target;
 use super::error::{is_locked, said};
 use super::file::patient;
-use super::pool::{LOOKS_FOR_THE_CLIENT, look_for_the_client};
+use super::pool::{can_look_for_the_client, look_for_the_client};
 
 /// A migration of the schema.
 struct Step {
@@ -309,8 +309,9 @@ impl Alone for PgConnection {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0; \
             SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
         let mut transaction = self.begin_with(begin).await?;
-        if transaction.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
-            // Else it would finish a seed, or an index, before it noticed that nobody waits.
+        if can_look_for_the_client(&transaction) {
+            // Else it would finish a seed, or an index, before it noticed that nobody waits. Some systems
+            // cannot tell, and refuse it, which must not be the end of the transaction.
             let mut attempt = transaction.begin().await?;
             match sqlx::raw_sql(look_for_the_client!("SET LOCAL")).execute(&mut *attempt).await {
                 Ok(_) => attempt.commit().await?,

@@ -43,7 +43,7 @@ impl Kept for SqliteConnection {
 }
 
 /// The statement that has a process of PostgreSQL look, while it works, whether its client is still
-/// there; else it would work to the end. PostgreSQL knows it from its version 14 on.
+/// there; else it would work to the end.
 macro_rules! look_for_the_client {
     ($set:literal) => {
         concat!($set, " client_connection_check_interval = '250ms'")
@@ -51,8 +51,10 @@ macro_rules! look_for_the_client {
 }
 pub(super) use look_for_the_client;
 
-/// The version of PostgreSQL that knows it, as the server tells its own.
-pub(super) const LOOKS_FOR_THE_CLIENT: u32 = 14_00_00;
+/// Whether a server knows that statement, as those of PostgreSQL 14 and later do.
+pub(super) fn can_look_for_the_client(connection: &PgConnection) -> bool {
+    connection.server_version_num().is_some_and(|version| version >= 14_00_00)
+}
 
 impl Kept for PgConnection {
     // One that has rested may have been ended meanwhile, as by a restart of the database; one in
@@ -63,7 +65,7 @@ impl Kept for PgConnection {
 
     /// `statement_timeout` ends what takes too long, without being told each time.
     async fn obey(&mut self, _deadline: Arc<Deadline>) -> sqlx::Result<()> {
-        if self.server_version_num().is_some_and(|version| version >= LOOKS_FOR_THE_CLIENT) {
+        if can_look_for_the_client(self) {
             let set = sqlx::raw_sql(look_for_the_client!("SET")).execute(self).await;
             match set {
                 Ok(_) => {}

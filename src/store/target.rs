@@ -111,9 +111,12 @@ impl Target {
                      are written as %2F %3F %23 and %40."
                 );
                 // The library ignores what it does not know, and logs it with its value.
-                let names = parameters.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-                if let Some(unknown) = names.into_iter().find(|name| !name.is_empty() && !PARAMETERS.contains(name)) {
-                    bail!("DATABASE_URL has the parameter {unknown}; it takes {}.", PARAMETERS.join(", "));
+                if let Some(unknown) = parameters.split('&').find(|pair| !pair.is_empty() && is_unknown(pair)) {
+                    // Without a value it may be the rest of a password.
+                    let named = unknown
+                        .split_once('=')
+                        .map_or("a parameter without a value".to_owned(), |(name, _)| format!("the parameter {name}"));
+                    bail!("DATABASE_URL has {named}; it takes {}.", PARAMETERS.join(", "));
                 }
                 let options = PgConnectOptions::from_str(url)
                     .map_err(|_| anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}."))?;
