@@ -485,7 +485,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "200", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub walk_limit: u32,
 
-    /// The longest wait for the database at the start
+    /// The longest wait for PostgreSQL at the start, and for a sign of life of it during long work
     ///
     /// Example: `--connect-timeout 2m`
     #[arg(long, env, default_value = "30s", value_parser = duration)]
