@@ -258,3 +258,36 @@ pub enum Markers {
     /// Those in the listed scope; ones flagged deleted only where the query shows them.
     Listed,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_passes_as_its_column_would() {
+        let equal = Test::Equal(Value::Text("raw".to_owned()));
+        let one_of = Test::OneOf(vec!["raw".to_owned(), String::new()]);
+        for (test, raw, empty, null) in [
+            (equal, true, false, false),
+            (one_of, true, true, false),
+            (Test::OneOf(Vec::new()), false, false, false),
+            (Test::IsNull, false, false, true),
+            (Test::Never, false, false, false),
+        ] {
+            let passed = [Some("raw"), Some(""), None].map(|text| test.passes(text));
+            assert_eq!(passed, [raw, empty, null], "{test:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_list_of_what_has_no_sort_key_is_without_it() {
+        let list =
+            parse("disk_format=raw&sort_key=container_format", Limits { default: 25, max: 1000 }).expect("a query");
+        assert!(!list.is_without_key());
+        let without = list.with_key(None, None);
+        assert!(without.is_without_key());
+        assert!(!ImageQuery { sort_key: Column::DiskFormat, ..without }.is_without_key());
+        assert!(!list.with_key(Some("bare"), None).is_without_key());
+        assert!(!ImageQuery { sort_key: Column::DiskFormat, ..list }.is_without_key());
+    }
+}
