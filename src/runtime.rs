@@ -22,6 +22,11 @@ impl MainRuntime {
         Self(Handle::current())
     }
 
+    /// Begins work there that goes on whoever waits for its outcome.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(work);
+    }
+
     /// Begins work there. It ends early where nobody waits for its outcome any more.
     pub fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> {
         let mut works = JoinSet::new();

@@ -68,7 +68,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::MarkerNotFound(_) => Self::BadRequest(error.to_string()),
             StoreError::Unavailable(cause) | StoreError::Interrupted(cause) => Self::Unavailable(cause),
-            StoreError::Internal(cause) => Self::Internal(cause.to_string()),
+            StoreError::Internal(cause) => Self::Internal(cause),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use thiserror::Error;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ pub enum StoreError {
     Interrupted(String),
     /// Anything else, which a later try would meet again.
     #[error("the database failed: {0}")]
-    Internal(#[source] sqlx::Error),
+    Internal(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -32,10 +33,12 @@ impl From<sqlx::Error> for StoreError {
             }
             sqlx::Error::Database(database) => match database.code() {
                 Some(code) if is_interrupt(&code) => Self::Interrupted(said(&error)),
-                Some(code) if is_passing(&code) || is_of_the_file(&code) => Self::Unavailable(said(&error)),
-                _ => Self::Internal(error),
+                Some(code) if is_passing(&code) || is_of_the_file(&code) || is_outdated(database.as_ref()) => {
+                    Self::Unavailable(said(&error))
+                }
+                _ => Self::Internal(said(&error)),
             },
-            _ => Self::Internal(error),
+            _ => Self::Internal(said(&error)),
         }
     }
 }
@@ -56,6 +59,12 @@ fn is_passing(code: &str) -> bool {
         return passing.iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|code| code & 0xff == 9) || is_locked(code)
+}
+
+/// PostgreSQL has prepared the statement before somebody changed a table; another connection prepares it anew.
+fn is_outdated(error: &dyn DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    error.is_some_and(|error| error.routine() == Some("RevalidateCachedQuery"))
 }
 
 /// Another process has locked SQLite's file, or has so often that its turn never came (15).

@@ -78,6 +78,14 @@ pub(super) async fn lengths(options: &SqliteConnectOptions) -> sqlx::Result<(u64
     Ok((length, whole))
 }
 
+/// Reads in what a file of SQLite writes texts; one without anything takes what it is made with.
+pub(super) async fn text_encoding(options: &SqliteConnectOptions) -> sqlx::Result<String> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
+    let encoding: String = sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(encoding)
+}
+
 /// A file that is being served.
 pub struct Known {
     options: SqliteConnectOptions,
@@ -105,8 +113,11 @@ impl Known {
     /// # Errors
     /// Where it is another, or shorter than it was, and not because SQLite made it so, as a VACUUM does.
     pub async fn check(&self) -> Result<(), StoreError> {
+        let path = self.path().to_owned();
+        // Where a file system hangs, this worker has others to serve.
+        let file = tokio::task::spawn_blocking(move || fs::metadata(path)).await;
         // What has gone from its folder can still be read.
-        let Ok(file) = fs::metadata(self.path()) else { return Ok(()) };
+        let Ok(Ok(file)) = file else { return Ok(()) };
         let (length, identity) = (file.len(), (file.dev(), file.ino()));
         if *self.identity.get_or_init(|| identity) != identity {
             self.is_replaced.store(true, Ordering::Relaxed);

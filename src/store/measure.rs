@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Instant;
 
-use deadpool::Status;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _, LabelValueEncoder,
@@ -18,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::plan::Choice;
+use super::pool::Status;
 use super::sql::{Path, Plan};
 use crate::query::Column;
 
@@ -206,16 +206,16 @@ impl<F> fmt::Debug for Watched<F> {
 
 impl<F: Fn() -> Status + Send + Sync + 'static> Collector for Watched<F> {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Status { max_size, size, available, waiting } = (self.0)();
+        let Status { max, open, idle, waiting } = (self.0)();
         let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
 
         let help = "Open connections to the database.";
         let mut connections = encoder.encode_descriptor("pool_connections", help, None, MetricType::Gauge)?;
-        for (state, count) in [("idle", available), ("used", size.saturating_sub(available))] {
+        for (state, count) in [("idle", idle), ("used", open.saturating_sub(idle))] {
             gauge(count).encode(connections.encode_family(&[("state", state)])?)?;
         }
         let help = "Connections that the pool may open.";
-        gauge(max_size).encode(encoder.encode_descriptor("pool_connections_max", help, None, MetricType::Gauge)?)?;
+        gauge(max).encode(encoder.encode_descriptor("pool_connections_max", help, None, MetricType::Gauge)?)?;
         let help = "Requests that wait for a connection, or for one to be opened.";
         gauge(waiting).encode(encoder.encode_descriptor("pool_waiting", help, None, MetricType::Gauge)?)
     }

@@ -86,8 +86,8 @@ impl Page {
         json.push_str("]}");
         let next = match documents.next() {
             Some(_) if limit > 0 => {
-                let last: Identified = serde_json::from_str(last)
-                    .map_err(|error| StoreError::Internal(sqlx::Error::Decode(Box::new(error))))?;
+                let last: Identified =
+                    serde_json::from_str(last).map_err(|error| StoreError::Internal(error.to_string()))?;
                 Some(last.id)
             }
             _ => None,

@@ -5,12 +5,11 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool::Status;
-use deadpool::managed::{self, Manager, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
-use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, SqliteConnection, Transaction};
+use deadpool::unmanaged::{self, Object};
+use sqlx::{AssertSqlSafe, Connection, Database, PgConnection, Row as _, SqliteConnection, Transaction};
 use tokio::sync::Notify;
 
 use super::error::{StoreError, said};
@@ -27,7 +26,11 @@ pub trait Kept: Connection<Database: Database<Connection = Self>> + 'static {
     const OUTLIVES_QUERIES: bool;
 
     /// Lets the engine itself end what runs past the deadline, and what nobody waits for any more.
-    fn obey(&mut self, deadline: Arc<Deadline>) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn obey(
+        &mut self,
+        deadline: Arc<Deadline>,
+        options: &Self::Options,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
 impl Kept for SqliteConnection {
@@ -35,12 +38,16 @@ impl Kept for SqliteConnection {
 
     const OUTLIVES_QUERIES: bool = true;
 
-    async fn obey(&mut self, deadline: Arc<Deadline>) -> sqlx::Result<()> {
+    async fn obey(&mut self, deadline: Arc<Deadline>, _: &Self::Options) -> sqlx::Result<()> {
         // Asked for every thousand steps of its machine, some ten microseconds of work.
         self.lock_handle().await?.set_progress_handler(1000, move || deadline.is_ahead());
         Ok(())
     }
 }
+
+/// The setting by which a connection sees whether it got those that it asked for. Where a pooler drops them,
+/// it may also run one client's statement for another.
+pub(super) const PLANS: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
 /// The statement that has a process of PostgreSQL look, while it works, whether its client is still
 /// there; else it would work to the end.
@@ -64,7 +71,15 @@ impl Kept for PgConnection {
     const OUTLIVES_QUERIES: bool = false;
 
     /// `statement_timeout` ends what takes too long, without being told each time.
-    async fn obey(&mut self, _deadline: Arc<Deadline>) -> sqlx::Result<()> {
+    async fn obey(&mut self, _: Arc<Deadline>, options: &Self::Options) -> sqlx::Result<()> {
+        if options.get_options().is_some_and(|settings| settings.contains(PLANS.0)) {
+            let plans = sqlx::raw_sql("SHOW plan_cache_mode").fetch_one(&mut *self).await?;
+            if plans.try_get::<&str, _>(0)? != PLANS.1 {
+                let reason =
+                    "what lies before PostgreSQL drops the settings of connections; a pooler needs POOLER=transaction";
+                return Err(sqlx::Error::Configuration(reason.into()));
+            }
+        }
         if can_look_for_the_client(self) {
             let set = sqlx::raw_sql(look_for_the_client!("SET")).execute(self).await;
             match set {
@@ -118,17 +133,33 @@ pub struct Held<C> {
     connection: C,
     deadline: Arc<Deadline>,
     state: State,
+    /// When it was used last.
+    used: Instant,
+}
+
+impl<C: Kept> Held<C> {
+    async fn open(options: &C::Options) -> sqlx::Result<Self> {
+        let mut connection = C::connect_with(options).await?;
+        let deadline = Arc::new(Deadline::new());
+        connection.obey(Arc::clone(&deadline), options).await?;
+        Ok(Self { connection, deadline, state: State::Sound, used: Instant::now() })
+    }
+
+    /// Whether it is asked for a sign of life before the next query.
+    fn is_doubtful(&self) -> bool {
+        self.state == State::Left || C::RESTS.is_some_and(|rests| self.used.elapsed() > rests)
+    }
 }
 
 /// A connection of the pool, taken for one query.
 pub struct Taken<C: Kept> {
     /// There until it goes back.
-    object: Option<Object<Opener<C>>>,
+    object: Option<Object<Held<C>>>,
+    pool: Arc<Inner<C>>,
     /// What begins the transaction of the query, and how long a pooler may take for that.
     begin: Option<(Arc<str>, Instant)>,
     /// With less time than this left, a pooler is not asked.
     least: Duration,
-    returned: Arc<Notify>,
 }
 
 /// A query that runs on a connection.
@@ -214,15 +245,16 @@ impl<C: Kept> DerefMut for Taken<C> {
 
 impl<C: Kept> Drop for Taken<C> {
     fn drop(&mut self) {
-        let object = self.object.take().expect("it is there until the end");
+        let mut object = self.object.take().expect("it is there until the end");
+        object.used = Instant::now();
         match object.state {
             State::Left if C::OUTLIVES_QUERIES => object.deadline.set(Duration::ZERO),
             State::Sound => {}
-            // At once, not when somebody needs the next one.
-            State::Left | State::Failed => return drop(Object::take(object)),
+            State::Left | State::Failed => {
+                drop(Object::take(object));
+                self.pool.replace();
+            }
         }
-        drop(object);
-        self.returned.notify_one();
     }
 }
 
@@ -234,111 +266,180 @@ const LEAST: Duration = Duration::from_millis(100);
 /// none would ever be there where a login takes longer than requests wait.
 const OPENING: Duration = Duration::from_secs(4);
 
-/// How long one at a time tries after a connection could not be opened.
+/// How long after a connection could not be opened no other is tried where some are open, and one at
+/// a time where none is.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Opens connections.
-pub struct Opener<C: Connection> {
+/// The connections to one database, and what opens them.
+///
+/// Whoever finds none at rest sees to it that another is opened, where there may be more, and then
+/// waits in line for the first that is free, whether that was opened or has come back. Where none is
+/// open, and none is being opened any more, all who wait are told why.
+struct Inner<C: Kept> {
+    /// Those that are open.
+    open: unmanaged::Pool<Held<C>>,
     options: C::Options,
     runtime: MainRuntime,
-    /// When a connection could not be opened last, and why.
-    failed: Mutex<Option<(Instant, String)>>,
-    /// How many are being opened.
-    opening: AtomicUsize,
+    /// The longest time that one may take to be opened.
+    longest: Duration,
+    openings: Mutex<Openings>,
+    refused: Notify,
+    waiting: AtomicUsize,
 }
 
-/// A connection that is being opened.
-struct Opening<'a>(&'a AtomicUsize);
+#[derive(Default)]
+struct Openings {
+    underway: usize,
+    /// When the last one failed and why, until one does not.
+    failed: Option<(Instant, String)>,
+}
 
-impl Drop for Opening<'_> {
+/// A request that waits for a connection.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl<C: Connection> Opener<C> {
-    /// Why a connection could not be opened a moment ago.
-    fn refused(&self) -> Option<String> {
-        self.failed().as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, reason)| reason.clone())
+impl<C: Kept> Inner<C> {
+    fn openings(&self) -> MutexGuard<'_, Openings> {
+        self.openings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens another connection in the place of one that is gone, if somebody waits.
+    fn replace(self: &Arc<Self>) {
+        let openings = self.openings();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.open_another(openings);
+        }
+    }
+
+    /// Begins to open another connection where there may be more. That goes on whoever gives up
+    /// meanwhile: else many who wait for slow logins would have them begin again and again, and none
+    /// would ever end.
+    fn open_another(self: &Arc<Self>, mut openings: MutexGuard<'_, Openings>) {
+        let size = self.open.status().size + openings.underway;
+        let has_just_failed = openings.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < PAUSE);
+        if size >= self.open.status().max_size || (has_just_failed && size > 0) {
+            return;
+        }
+        openings.underway += 1;
+        let pool = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let opened = tokio::time::timeout(pool.longest, Held::open(&pool.options)).await;
+            let mut openings = pool.openings();
+            openings.underway -= 1;
+            openings.failed = match opened {
+                Ok(Ok(held)) => {
+                    // A pool that is closed meanwhile has no use for it.
+                    let _ = pool.open.try_add(held);
+                    None
+                }
+                Ok(Err(error)) => Some((Instant::now(), said(&error))),
+                Err(_) => Some((Instant::now(), format!("a new connection is not open within {:?}", pool.longest))),
+            };
+            if openings.failed.is_some() && openings.underway == 0 && pool.open.status().size == 0 {
+                pool.refused.notify_waiters();
+            }
+        });
+    }
+
+    /// Takes a connection however long that takes.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn take(self: &Arc<Self>) -> Result<Taken<C>, String> {
+        let _waiting = Waiting::begin(&self.waiting);
+        loop {
+            let object = match self.open.try_get() {
+                Ok(object) => object,
+                Err(_) => self.wait().await?,
+            };
+            let is_doubtful = object.is_doubtful();
+            let pool = Arc::clone(self);
+            let mut taken = Taken { object: Some(object), pool, begin: None, least: Duration::ZERO };
+            taken.state = State::Left;
+            if !is_doubtful || taken.connection.ping().await.is_ok() {
+                return Ok(taken);
+            }
+            taken.state = State::Failed;
+        }
+    }
+
+    async fn wait(self: &Arc<Self>) -> Result<Object<Held<C>>, String> {
+        let refused = self.refused.notified();
+        self.open_another(self.openings());
+        tokio::select! {
+            biased;
+            got = self.open.get() => got.map_err(|error| error.to_string()),
+            () = refused => Err(self.reason().unwrap_or_default()),
+        }
+    }
+
+    /// Why the last connection could not be opened.
+    fn reason(&self) -> Option<String> {
+        self.openings().failed.as_ref().map(|(_, reason)| reason.clone())
     }
 }
 
-impl<C: Kept> Manager for Opener<C> {
-    type Type = Held<C>;
-    /// What the database said, in words.
-    type Error = String;
-
-    async fn create(&self) -> Result<Held<C>, String> {
-        let is_alone = self.opening.fetch_add(1, Ordering::Relaxed) == 0;
-        let _opening = Opening(&self.opening);
-        if let Some(reason) = self.refused().filter(|_| !is_alone) {
-            return Err(reason);
-        }
-        let options = self.options.clone();
-        let opened = self.runtime.run(async move {
-            let mut connection = C::connect_with(&options).await?;
-            let deadline = Arc::new(Deadline::new());
-            connection.obey(Arc::clone(&deadline)).await?;
-            Ok(Held { connection, deadline, state: State::Sound })
-        });
-        let opened = opened.await.map_err(|error: sqlx::Error| said(&error));
-        *self.failed() = opened.as_ref().err().map(|reason| (Instant::now(), reason.clone()));
-        opened
-    }
-
-    async fn recycle(&self, held: &mut Held<C>, metrics: &Metrics) -> RecycleResult<String> {
-        let has_rested = C::RESTS.is_some_and(|rests| metrics.last_used() > rests);
-        if held.state == State::Left || has_rested {
-            held.connection.ping().await.map_err(|error| RecycleError::Backend(said(&error)))?;
-        }
-        Ok(())
-    }
+/// How many connections there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    pub max: usize,
+    pub open: usize,
+    /// Those of the open ones that no query runs on.
+    pub idle: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
 }
 
 /// The connections to one database.
 pub struct Pool<C: Kept> {
-    connections: managed::Pool<Opener<C>>,
+    inner: Arc<Inner<C>>,
     /// The longest wait for one of them.
     acquire: Duration,
     /// What begins the transaction of each query, where it needs one.
     begin: Option<Arc<str>>,
-    /// Tells of each connection that comes back.
-    returned: Arc<Notify>,
-    /// Whose turn it is to take it, where no other can be opened.
-    turn: tokio::sync::Mutex<()>,
 }
 
 impl<C: Kept> Pool<C> {
     /// A pool of up to `size` connections, which are opened when they are needed, on the runtime that
     /// this is called on. Each query runs in a transaction of its own where `begin` tells how that begins.
     pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
-        let size = usize::try_from(size).expect("a pool fits in memory");
-        let (failed, opening) = (Mutex::new(None), AtomicUsize::new(0));
-        let opener = Opener { options, runtime: MainRuntime::this(), failed, opening };
-        let connections =
-            managed::Pool::builder(opener).max_size(size).build().expect("a pool without time-outs needs no runtime");
-        Self {
-            connections,
-            acquire,
-            begin: begin.map(Arc::from),
-            returned: Arc::default(),
-            turn: tokio::sync::Mutex::default(),
-        }
+        let inner = Inner {
+            open: unmanaged::Pool::new(usize::try_from(size).expect("a pool fits in memory")),
+            options,
+            runtime: MainRuntime::this(),
+            longest: OPENING.max(2 * acquire),
+            openings: Mutex::default(),
+            refused: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        };
+        Self { inner: Arc::new(inner), acquire, begin: begin.map(Arc::from) }
     }
 
     /// Tells how many connections there are, whenever it is called.
     pub fn status(&self) -> impl Fn() -> Status + Send + Sync + 'static {
-        let connections = self.connections.clone();
-        move || connections.status()
+        let inner = Arc::clone(&self.inner);
+        move || {
+            let unmanaged::Status { max_size, size, available, .. } = inner.open.status();
+            let waiting = inner.waiting.load(Ordering::Relaxed);
+            Status { max: max_size, open: size, idle: available, waiting }
+        }
     }
 
     /// How many connections there may be.
     pub fn most(&self) -> usize {
-        self.connections.status().max_size
+        self.inner.open.status().max_size
     }
 
     /// Takes a connection.
@@ -347,70 +448,31 @@ impl<C: Kept> Pool<C> {
     /// [`StoreError::Unavailable`], whatever the cause: a later try may have one.
     pub async fn acquire(&self) -> Result<Taken<C>, StoreError> {
         let until = Instant::now() + self.acquire;
-        let mut refused = None;
-        let reason = match tokio::time::timeout_at(until.into(), self.take(&mut refused)).await {
-            Ok(Ok(object)) => {
-                let begin = self.begin.as_ref().map(|begin| (Arc::clone(begin), until));
-                let least = LEAST.min(self.acquire / 4);
-                let mut taken = Taken { object: Some(object), begin, least, returned: Arc::clone(&self.returned) };
-                taken.state = State::Left;
-                return Ok(taken);
+        match tokio::time::timeout_at(until.into(), self.inner.take()).await {
+            Ok(Ok(mut taken)) => {
+                taken.begin = self.begin.as_ref().map(|begin| (Arc::clone(begin), until));
+                taken.least = LEAST.min(self.acquire / 4);
+                Ok(taken)
             }
-            Ok(Err(reason)) => reason,
+            Ok(Err(reason)) => Err(StoreError::Unavailable(reason)),
             Err(_) => {
-                let Status { max_size, size, waiting, .. } = self.connections.status();
-                let refused = refused.map(|reason| format!("; another is refused: {reason}")).unwrap_or_default();
-                format!(
-                    "no connection within {:?} (ACQUIRE_TIMEOUT): {size} of {max_size} are open, {waiting} requests wait{refused}",
-                    self.acquire
-                )
+                let Status { max, open, waiting, .. } = self.status()();
+                let refused = self.inner.reason().map(|reason| format!("; another is refused: {reason}"));
+                Err(StoreError::Unavailable(format!(
+                    "no connection within {:?} (ACQUIRE_TIMEOUT): {open} of {max} are open, {waiting} requests wait{}",
+                    self.acquire,
+                    refused.unwrap_or_default()
+                )))
             }
-        };
-        Err(StoreError::Unavailable(reason))
-    }
-
-    /// Takes a connection however long that takes. Where no other can be opened, one that is open
-    /// already is waited for; `refused` is then told why.
-    async fn take(&self, refused: &mut Option<String>) -> Result<Object<Opener<C>>, String> {
-        let mut turn = None;
-        loop {
-            if turn.is_none() && self.connections.manager().refused().is_some() && self.connections.status().size > 0 {
-                turn = Some(self.turn.lock().await);
-            }
-            match self.get().await {
-                Ok(object) => return Ok(object),
-                Err(PoolError::Backend(reason)) if self.connections.status().size == 0 => return Err(reason),
-                Err(PoolError::Backend(reason)) => *refused = Some(reason),
-                Err(error) => return Err(error.to_string()),
-            }
-            // The end of the pause is what there is left to wait for.
-            let _ = tokio::time::timeout(PAUSE, self.returned.notified()).await;
-        }
-    }
-
-    /// As the pool gives it. Where another connection may have to be opened, that goes on though
-    /// the request gives up meanwhile: else many who wait for slow logins would have them begin
-    /// again and again, and none would ever end.
-    async fn get(&self) -> Result<Object<Opener<C>>, PoolError<String>> {
-        let Status { max_size, size, .. } = self.connections.status();
-        if size >= max_size {
-            return self.connections.get().await;
-        }
-        let (connections, longest) = (self.connections.clone(), OPENING.max(2 * self.acquire));
-        let opening = tokio::spawn(async move { tokio::time::timeout(longest, connections.get()).await });
-        match opening.await {
-            Ok(Ok(got)) => got,
-            Ok(Err(_)) => Err(PoolError::Timeout(TimeoutType::Create)),
-            Err(_) => Err(PoolError::Closed),
         }
     }
 
     /// Closes the connections that are not in use; there will be no others.
     pub async fn close(&self) {
-        for held in self.connections.retain(|_, _| false).removed {
+        while let Ok(held) = self.inner.open.try_remove() {
             // It is gone in any case.
             let _ = held.connection.close().await;
         }
-        self.connections.close();
+        self.inner.open.close();
     }
 }

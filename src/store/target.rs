@@ -14,9 +14,9 @@ use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 
 use super::error::{Failed, StoreError, is_locked, said};
-use super::file::{Known, lengths};
+use super::file::{Known, lengths, text_encoding};
 use super::measure::Measures;
-use super::pool::{Pool, look_for_the_client};
+use super::pool::{PLANS, Pool, look_for_the_client};
 use super::sql::Dialect as _;
 use super::{Connections, Store};
 
@@ -120,6 +120,12 @@ impl Target {
                 }
                 let options = PgConnectOptions::from_str(url)
                     .map_err(|_| anyhow!("The value of DATABASE_URL, '{scheme}://...', cannot be read; {ACCEPTED}."))?;
+                // The library looks up what stands between [ and ] with them.
+                let address = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                let options = match address.map(str::to_owned) {
+                    Some(address) => options.host(&address),
+                    None => options,
+                };
                 // A pooler knows nothing of digits; no number here has any after its point.
                 let options = options.application_name("glimpse").disable_statement_logging().extra_float_digits(None);
                 // Behind a pooler another transaction may have another server, which knows no
@@ -143,9 +149,14 @@ impl Target {
                 }
                 let options = options.clone().create_if_missing(create).busy_timeout(Duration::from_secs(1));
                 loop {
-                    let error = match lengths(&options).await {
-                        Ok((length, whole)) => {
+                    let read = async { Ok((lengths(&options).await?, text_encoding(&options).await?)) };
+                    let error = match read.await {
+                        Ok(((length, whole), encoding)) => {
                             let path = path.display();
+                            ensure!(
+                                encoding == "UTF-8",
+                                "The SQLite database {path} has the encoding {encoding}; it must be UTF-8."
+                            );
                             ensure!(
                                 length >= whole,
                                 "The SQLite database {path} is cut off: it has {length} bytes, and should have {whole}."
@@ -264,7 +275,7 @@ impl Target {
                     // JIT compiles for seconds what then runs for milliseconds.
                     ("jit", "off".to_owned()),
                     // A statement says itself how its rows are met; to plan it costs more than to run it.
-                    ("plan_cache_mode", "force_generic_plan".to_owned()),
+                    (PLANS.0, PLANS.1.to_owned()),
                     // Workers cost milliseconds to start, and make the planner take a sort for cheap.
                     ("max_parallel_workers_per_gather", "0".to_owned()),
                     // Plans for all values take few rows for many and many for few. These two ways

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::{Database, Engine, Glimpse, Start, run};
@@ -227,6 +228,23 @@ fn what_is_no_database_is_refused_and_left_alone() {
             let message = refused(&database, arguments);
             assert!(message.contains(reason) || message.contains("not a database"), "{message}");
         }
+    }
+}
+
+/// Its texts are others to the checks of the tables, so that it could hold no image.
+#[test]
+fn a_file_of_another_encoding_is_refused_and_left_alone() {
+    let database = Database::new(Engine::Sqlite);
+    run(async {
+        let options = SqliteConnectOptions::new().filename(path(&database)).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be made");
+        let made = sqlx::raw_sql("PRAGMA encoding = 'UTF-16le'; CREATE TABLE a (b)").execute(&mut connection).await;
+        made.expect("the statements can be run");
+    });
+    fs::write(database.folder.path().join("images.json"), "[]").expect("the file can be written");
+    for arguments in COMMANDS {
+        let message = refused(&database, arguments);
+        assert!(message.contains("UTF-16le") && message.contains("must be UTF-8"), "{message}");
     }
 }
 

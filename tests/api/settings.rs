@@ -68,6 +68,10 @@ fn a_wrong_database_is_named_without_its_secrets() {
     let message = Start::new(Engine::Sqlite).set("DATABASE_URL", nobody).set("CONNECT_TIMEOUT", "200ms").refusal();
     assert!(message.contains("127.0.0.1:9") && message.contains("CONNECT_TIMEOUT"), "{message}");
     assert!(!message.contains("secret"), "{message}");
+    // What stands in brackets is an address, and not a name to look up.
+    let nobody = "postgres://user:secret@[::1]:9/db";
+    let message = Start::new(Engine::Sqlite).set("DATABASE_URL", nobody).set("CONNECT_TIMEOUT", "200ms").refusal();
+    assert!(message.contains("PostgreSQL at ::1:9 ") && !message.contains("lookup"), "{message}");
     let message = Start::new(Engine::Sqlite).set("DATABASE_URL", "sqlite:///nowhere/at/all.db").refusal();
     assert!(message.contains("/nowhere/at/all.db"), "{message}");
 }

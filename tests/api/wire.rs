@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::thread;
 
 use serde_json::json;
 
 use crate::indexes::{PUT_TOGETHER, fill};
-use crate::support::{Answer, Database, Engine, Glimpse, Image, Start, Wire, get, image};
+use crate::support::{Answer, Clients, Database, Engine, Glimpse, Image, Start, Wire, get, image};
 
 const LISTS: [&str; 6] = [
     "/v1.1/images/detail?limit=3",
@@ -210,6 +211,23 @@ fn a_silent_database_is_a_503_and_heals() {
         assert_eq!(expect_answered(&server, list), body);
         assert_eq!(server.get("/ready").status, 200);
     }
+}
+
+/// As where a firewall drops what would open a connection.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn while_no_other_connection_can_be_opened_the_open_one_serves_all() {
+    let (server, wire) = serve(&[("DATABASE_CONNECTIONS", "4"), ("ACQUIRE_TIMEOUT", "2s")]);
+    let (list, body) = truth(&server).swap_remove(0);
+    wire.silence_new();
+    let clients = Clients::start(&server.address, 8, list, &body);
+    while clients.counts().0 < 1000 && clients.counts().1 == 0 {
+        thread::yield_now();
+    }
+    // Some of them began to open another.
+    let seen = clients.stop();
+    seen.expect_only_200_and_503();
+    assert_eq!(seen.of(503), 0);
 }
 
 /// What is wrong with these is told without the database.

@@ -293,6 +293,34 @@ fn a_server_that_may_not_read_its_tables_is_not_ready() {
     }
 }
 
+/// What was prepared before must be prepared anew, on each connection.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_table_that_changes_is_a_503_at_most() {
+    let server = Start::new(Engine::Postgres).set("DATABASE_CONNECTIONS", "1").serve();
+    server.database().execute(fill(Engine::Postgres));
+    let whole = server.get(TARGET);
+    server.database().execute("ALTER TABLE images ALTER COLUMN document TYPE varchar");
+    server.get(TARGET).refusal(503);
+    assert_eq!(server.get(TARGET).body, whole.body);
+    assert!(server.log().contains("cached plan must not change result type"), "{}", server.log());
+}
+
+/// Some drop what they do not know, the time-outs of queries among it, and run one client's prepared
+/// statement for another.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_pooler_that_drops_settings_is_told_from_postgresql() {
+    let cluster = Cluster::new(20);
+    let pooler = cluster.pooler_with("ignore_startup_parameters = extra_float_digits,options");
+    let server = Start::on(Database::of(&cluster)).set("DATABASE_URL", pooler.url("glimpse")).serve();
+    server.get(TARGET).refusal(503);
+    assert!(server.log().contains("needs POOLER=transaction"), "{}", server.log());
+    let database = Database::of(&cluster);
+    let server = Start::on(database).set("DATABASE_URL", pooler.url("glimpse")).set("POOLER", "transaction").serve();
+    assert_eq!(server.get(TARGET).status, 200);
+}
+
 /// Whoever asks has long been told to come again, and then finds a connection.
 #[test]
 #[ignore = "needs PostgreSQL: tests/run brings it"]

@@ -126,9 +126,14 @@ impl Cluster {
 
     /// A pooler before it.
     pub fn pooler(&self) -> Pooler {
+        self.pooler_with("")
+    }
+
+    /// The same with another line in its file of settings.
+    pub fn pooler_with(&self, line: &str) -> Pooler {
         let (folder, port) = (folder(), free_port());
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pooler"));
-        command.arg(&folder).args([port.to_string(), self.port.to_string()]);
+        command.arg(&folder).args([&port.to_string(), &self.port.to_string(), line]);
         let log = fs::File::create(folder.join("log")).expect("a file can be made");
         let mut process = command.stderr(log).spawn().expect("it can be run");
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -6,10 +6,18 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
+/// On which connections nothing passes, in either direction; new ones are accepted.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Silent {
+    #[default]
+    None,
+    New,
+    All,
+}
+
 #[derive(Default)]
 struct State {
-    /// Nothing passes, in either direction; new connections are accepted.
-    is_silent: bool,
+    silent: Silent,
     /// Answers pass byte by byte.
     is_slow: bool,
     /// So many bytes of answers still pass, on all connections together; the next one cuts its
@@ -48,6 +56,9 @@ impl Wire {
                     let open = stream.try_clone().expect("a socket");
                     state.0.lock().expect("no thread has panicked").open.push(open);
                 }
+                if state.0.lock().expect("no thread has panicked").silent == Silent::New {
+                    continue;
+                }
                 let other = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
                 let shared = (Arc::clone(&state), Arc::clone(&state));
                 thread::spawn(move || pass(&other.0, &other.1, &shared.0, false));
@@ -75,7 +86,11 @@ impl Wire {
     }
 
     pub fn silence(&self) {
-        self.state().is_silent = true;
+        self.state().silent = Silent::All;
+    }
+
+    pub fn silence_new(&self) {
+        self.state().silent = Silent::New;
     }
 
     /// Is silent once so many bytes of answers have passed from now on.
@@ -95,7 +110,7 @@ impl Wire {
     /// Lets all through again, what has been held up first.
     pub fn heal(&self) {
         let mut state = self.state();
-        (state.is_silent, state.is_slow, state.left, state.silent_after) = (false, false, None, None);
+        (state.silent, state.is_slow, state.left, state.silent_after) = (Silent::None, false, None, None);
         drop(state);
         self.shared.1.notify_all();
     }
@@ -110,7 +125,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<Stat
     let mut bytes = [0; 8192];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         let state = state.lock().expect("no thread has panicked");
-        let mut state = changed.wait_while(state, |state| state.is_silent).expect("no thread has panicked");
+        let mut state = changed.wait_while(state, |state| state.silent == Silent::All).expect("no thread has panicked");
         let mut passing = length;
         if is_answer {
             if let Some(left) = &mut state.left {
@@ -120,7 +135,9 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<Stat
             state.passed += passing;
             if let Some(left) = &mut state.silent_after {
                 *left = left.saturating_sub(passing);
-                state.is_silent = *left == 0;
+                if *left == 0 {
+                    state.silent = Silent::All;
+                }
             }
             if std::mem::take(&mut state.is_garbled) {
                 bytes[0] = 0xff;
