@@ -322,7 +322,13 @@ impl Asked {
     /// Asks who the caller is; `None` where Keystone refuses the service's own token.
     async fn validate(&self, own: &str, token: &str) -> Result<Option<Answer>, Failure> {
         let request = self.client.get(format!("{}/auth/tokens?nocatalog", self.account.url));
-        let response = request.header("X-Auth-Token", own).header("X-Subject-Token", token).send().await?;
+        let request = request.header("X-Auth-Token", own).header("X-Subject-Token", token);
+        let again = request.try_clone().expect("it has no body");
+        let response = match request.send().await {
+            // A connection that was kept may end just as it is used again.
+            Err(error) if !error.is_connect() && !error.is_timeout() => again.send().await?,
+            sent => sent?,
+        };
         let refusal = Answer { identity: None, kept: REFUSAL_KEPT };
         match response.status() {
             StatusCode::OK => {}

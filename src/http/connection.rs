@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind::WouldBlock};
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -64,8 +64,9 @@ where
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(patience + LIBRARY_LATE)
         .client_disconnect_timeout(UNREAD_BODY)
-        // Who has closed its side of the connection is taken to be gone, which ends its query.
-        .h1_allow_half_closed(false)
+        // Else a request that is refused would take those before it with it. A client that has closed its
+        // side is for [`Stream`] to see.
+        .h1_allow_half_closed(true)
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }
@@ -132,6 +133,8 @@ struct Stream {
     is_full: bool,
     /// How many bytes more the library gets before it has parsed, or answered, what it has.
     may_read: usize,
+    /// Whether the library has yet to parse some of what it got.
+    has_unparsed: bool,
     /// Rings no later than that.
     alarm: Pin<Box<Sleep>>,
 }
@@ -147,7 +150,7 @@ impl Stream {
             waiting: Cell::new(None),
         });
         let alarm = Box::pin(sleep_until((since + patience).into()));
-        Self { socket, progress, patience, is_full: false, may_read: AHEAD, alarm }
+        Self { socket, progress, patience, is_full: false, may_read: AHEAD, has_unparsed: false, alarm }
     }
 
     /// How long the client may go on as it does.
@@ -221,6 +224,7 @@ impl AsyncRead for Stream {
         let length = part.filled().len();
         buffer.advance(length);
         self.may_read -= length;
+        let has_unparsed = mem::replace(&mut self.has_unparsed, length > 0);
         if length > 0 {
             if self.progress.is_idle.replace(false) {
                 self.progress.since.set(Instant::now());
@@ -234,6 +238,16 @@ impl AsyncRead for Stream {
             } else {
                 // All that has come is parsed now.
                 self.may_read = AHEAD;
+            }
+        } else if matches!(read, Poll::Ready(Ok(()))) {
+            if has_unparsed {
+                // The library learns of the end once it has begun to answer what came before.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.progress.is_answering.get() {
+                // Who has closed its side of the connection is taken to be gone, which ends its query.
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
         }
         read

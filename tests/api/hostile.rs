@@ -120,7 +120,8 @@ fn requests_that_two_readers_may_read_differently_are_refused() {
     assert!(!server.log().contains("smuggled"), "{}", server.log());
 }
 
-/// The answer does not depend on a body, and is under way before the body is looked at.
+/// The answer does not depend on a body, and where it needs no database it is under way before the body is
+/// looked at.
 #[test]
 fn a_body_in_broken_chunks_ends_its_connection() {
     let server = server();
@@ -149,6 +150,25 @@ fn a_body_in_broken_chunks_ends_its_connection() {
     let whole = format!("{LINE}Host: x\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\nX: a\r\n\r\n");
     let text = sent(&server, whole.as_bytes());
     assert!(statuses(&text) == [200] && text.contains("\r\nConnection: close\r\n"), "{text}");
+}
+
+#[test]
+fn what_came_before_a_refused_request_is_answered() {
+    let server = server();
+    let list = "GET /v1.1/images/detail HTTP/1.1\r\nHost: x\r\n";
+    for refused in [
+        "BAD\r\n\r\n",
+        "GET /healthcheck HTTP/1.1\r\nHost : x\r\n\r\n",
+        "GET /healthcheck HTTP/1.1\r\n\r\n",
+        "GET /healthcheck HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ] {
+        for before in [1, 2, 40] {
+            let text = sent(&server, format!("{}{refused}", format!("{list}\r\n").repeat(before)).as_bytes());
+            let mut expected = vec![200; before];
+            expected.push(400);
+            assert_eq!(statuses(&text), expected, "{refused:?} behind {before}: {text}");
+        }
+    }
 }
 
 /// docs/RELIABILITY.md names these.
