@@ -122,6 +122,15 @@ impl Drop for Answering {
     }
 }
 
+/// What is waited for, and how long:
+///
+/// | | `is_answering` | `is_full` | `is_idle` | |
+/// | --- | --- | --- | --- | --- |
+/// | the answer | yes | | | any time |
+/// | that the client takes it | no | yes | | `patience` since it last took some |
+/// | the next request | no | no | yes | [`KEPT_ALIVE`] since the last answer |
+/// | the rest of a head, or of a body that nobody reads | no | no | no | `patience` since its first byte; of the first head, since a second after the connection was made |
+///
 /// A connection that ends by itself where, while no answer is being made, its client takes nothing
 /// of the last one and sends no whole head of a next request within `patience`, or nothing at all
 /// for as long as it is kept alive. Whatever else the client sends meanwhile does not count.
@@ -241,7 +250,7 @@ impl AsyncRead for Stream {
             }
         } else if matches!(read, Poll::Ready(Ok(()))) {
             if has_unparsed {
-                // The library learns of the end once it has begun to answer what came before.
+                // Once the library has parsed what came before, it is known whether somebody waits for an answer.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -249,6 +258,9 @@ impl AsyncRead for Stream {
                 // Who has closed its side of the connection is taken to be gone, which ends its query.
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
+        } else if matches!(&read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset) {
+            // Which the library would take for the end of a client that waits for the answer to what came before.
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         read
     }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -95,11 +95,14 @@ pub struct Known {
     is_replaced: AtomicBool,
     /// The bytes that it had last.
     length: AtomicU64,
+    /// Called where it is not in its folder.
+    unseen: Once,
 }
 
 impl Known {
     pub fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, identity: OnceLock::new(), is_replaced: AtomicBool::new(false), length: AtomicU64::new(0) }
+        let (identity, is_replaced) = (OnceLock::new(), AtomicBool::new(false));
+        Self { options, identity, is_replaced, length: AtomicU64::new(0), unseen: Once::new() }
     }
 
     pub fn path(&self) -> &Path {
@@ -114,8 +117,18 @@ impl Known {
     /// Where it is another, or shorter than it was, and not because SQLite made it so, as a VACUUM does.
     pub async fn check(&self) -> Result<(), StoreError> {
         // The kernel knows by heart what a file of the machine's own is like; to ask on another thread would
-        // cost 7 of 100 pages. What has gone from its folder can still be read.
-        let Ok(file) = fs::metadata(self.path()) else { return Ok(()) };
+        // cost 7 of 100 pages.
+        let file = match fs::metadata(self.path()) {
+            Ok(file) => file,
+            Err(error) => {
+                // What has gone from its folder can still be read.
+                self.unseen.call_once(|| {
+                    let path = self.path().display();
+                    tracing::warn!(%path, %error, "SQLite's file is gone from its folder; connections that have it open still serve it");
+                });
+                return Ok(());
+            }
+        };
         let (length, identity) = (file.len(), (file.dev(), file.ino()));
         if *self.identity.get_or_init(|| identity) != identity {
             self.is_replaced.store(true, Ordering::Relaxed);

@@ -252,7 +252,7 @@ impl<C: Kept> Drop for Taken<C> {
             State::Sound => {}
             State::Left | State::Failed => {
                 drop(Object::take(object));
-                self.pool.replace();
+                self.pool.open_if_lacking(self.pool.openings());
             }
         }
     }
@@ -277,13 +277,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// open, and none is being opened any more, all who wait are told why.
 struct Inner<C: Kept> {
     /// Those that are open.
-    open: unmanaged::Pool<Held<C>>,
+    connections: unmanaged::Pool<Held<C>>,
     options: C::Options,
     runtime: MainRuntime,
     /// The longest time that one may take to be opened.
     longest: Duration,
+    /// The longest wait for a sign of life of one that has rested.
+    sign: Duration,
     openings: Mutex<Openings>,
+    /// Tells all who wait that none can be had.
     refused: Notify,
+    /// How many requests look for one, or wait.
     waiting: AtomicUsize,
 }
 
@@ -294,11 +298,11 @@ struct Openings {
     failed: Option<(Instant, String)>,
 }
 
-/// A request that waits for a connection.
+/// A request that looks for a connection.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Self {
+    fn new(waiting: &'a AtomicUsize) -> Self {
         waiting.fetch_add(1, Ordering::Relaxed);
         Self(waiting)
     }
@@ -315,42 +319,68 @@ impl<C: Kept> Inner<C> {
         self.openings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens another connection in the place of one that is gone, if somebody waits.
-    fn replace(self: &Arc<Self>) {
-        let openings = self.openings();
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.open_another(openings);
-        }
-    }
-
     /// Begins to open another connection where there may be more. That goes on whoever gives up
     /// meanwhile: else many who wait for slow logins would have them begin again and again, and none
     /// would ever end.
     fn open_another(self: &Arc<Self>, mut openings: MutexGuard<'_, Openings>) {
-        let size = self.open.status().size + openings.underway;
+        let unmanaged::Status { max_size, size, .. } = self.connections.status();
+        let taken_up = size + openings.underway;
         let has_just_failed = openings.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < PAUSE);
-        if size >= self.open.status().max_size || (has_just_failed && size > 0) {
+        if taken_up >= max_size || (has_just_failed && taken_up > 0) {
             return;
         }
         openings.underway += 1;
         let pool = Arc::clone(self);
         self.runtime.spawn(async move {
-            let opened = tokio::time::timeout(pool.longest, Held::open(&pool.options)).await;
-            let mut openings = pool.openings();
+            let opener = Arc::clone(&pool);
+            let opening = async move { tokio::time::timeout(opener.longest, Held::open(&opener.options)).await };
+            // A panic of the library's is a failure like any other.
+            let outcome = match tokio::spawn(opening).await {
+                Ok(Ok(Ok(held))) => Ok(held),
+                Ok(Ok(Err(error))) => Err(said(&error)),
+                Ok(Err(_)) => Err(format!("a new connection is not open within {:?}", pool.longest)),
+                Err(error) => Err(error.to_string()),
+            };
+            pool.opened(outcome).await;
+        });
+    }
+
+    /// What becomes of an opening: its connection is there for who waits, or for nobody where the pool
+    /// was closed meanwhile.
+    async fn opened(self: &Arc<Self>, outcome: Result<Held<C>, String>) {
+        let may_retry = {
+            let mut openings = self.openings();
             openings.underway -= 1;
-            openings.failed = match opened {
-                Ok(Ok(held)) => {
-                    // A pool that is closed meanwhile has no use for it.
-                    let _ = pool.open.try_add(held);
+            openings.failed = match outcome {
+                Ok(held) => {
+                    let _ = self.connections.try_add(held);
                     None
                 }
-                Ok(Err(error)) => Some((Instant::now(), said(&error))),
-                Err(_) => Some((Instant::now(), format!("a new connection is not open within {:?}", pool.longest))),
+                Err(reason) => Some((Instant::now(), reason)),
             };
-            if openings.failed.is_some() && openings.underway == 0 && pool.open.status().size == 0 {
-                pool.refused.notify_waiters();
+            if openings.failed.is_none() {
+                // Those who came within the pause after a failure have not begun to open one.
+                self.open_if_lacking(openings);
+                return;
             }
-        });
+            let is_last = openings.underway == 0;
+            let is_any_open = self.connections.status().size > 0;
+            if is_last && !is_any_open {
+                self.refused.notify_waiters();
+            }
+            is_last && is_any_open
+        };
+        if may_retry {
+            tokio::time::sleep(PAUSE).await;
+            self.open_if_lacking(self.openings());
+        }
+    }
+
+    /// Opens another connection where more wait than there are connections at rest or on their way.
+    fn open_if_lacking(self: &Arc<Self>, openings: MutexGuard<'_, Openings>) {
+        if self.waiting.load(Ordering::Relaxed) > self.connections.status().available + openings.underway {
+            self.open_another(openings);
+        }
     }
 
     /// Takes a connection however long that takes.
@@ -358,9 +388,9 @@ impl<C: Kept> Inner<C> {
     /// # Errors
     /// Why there is none.
     async fn take(self: &Arc<Self>) -> Result<Taken<C>, String> {
-        let _waiting = Waiting::begin(&self.waiting);
+        let _waiting = Waiting::new(&self.waiting);
         loop {
-            let object = match self.open.try_get() {
+            let object = match self.connections.try_get() {
                 Ok(object) => object,
                 Err(_) => self.wait().await?,
             };
@@ -368,20 +398,44 @@ impl<C: Kept> Inner<C> {
             let pool = Arc::clone(self);
             let mut taken = Taken { object: Some(object), pool, begin: None, least: Duration::ZERO };
             taken.state = State::Left;
-            if !is_doubtful || taken.connection.ping().await.is_ok() {
+            if !is_doubtful || self.lives(&mut taken).await {
                 return Ok(taken);
             }
             taken.state = State::Failed;
+            drop(taken);
+            // Others that have rested may be gone as well.
+            let openings = self.openings();
+            if openings.underway == 0 {
+                self.open_another(openings);
+            }
+        }
+    }
+
+    /// Whether a connection gives a sign of life.
+    async fn lives(&self, held: &mut Held<C>) -> bool {
+        let answers = async { held.connection.ping().await.is_ok() };
+        if C::OUTLIVES_QUERIES {
+            // Its last query ends by the deadline.
+            answers.await
+        } else {
+            tokio::time::timeout(self.sign, answers).await.unwrap_or(false)
         }
     }
 
     async fn wait(self: &Arc<Self>) -> Result<Object<Held<C>>, String> {
-        let refused = self.refused.notified();
-        self.open_another(self.openings());
-        tokio::select! {
-            biased;
-            got = self.open.get() => got.map_err(|error| error.to_string()),
-            () = refused => Err(self.reason().unwrap_or_default()),
+        loop {
+            let refused = self.refused.notified();
+            self.open_another(self.openings());
+            tokio::select! {
+                biased;
+                got = self.connections.get() => return got.map_err(|error| error.to_string()),
+                () = refused => {
+                    // By now another may have been opened.
+                    if let Some(reason) = self.reason() {
+                        return Err(reason);
+                    }
+                }
+            }
         }
     }
 
@@ -416,10 +470,11 @@ impl<C: Kept> Pool<C> {
     /// this is called on. Each query runs in a transaction of its own where `begin` tells how that begins.
     pub fn new(options: C::Options, size: u32, acquire: Duration, begin: Option<String>) -> Self {
         let inner = Inner {
-            open: unmanaged::Pool::new(usize::try_from(size).expect("a pool fits in memory")),
+            connections: unmanaged::Pool::new(usize::try_from(size).expect("a pool fits in memory")),
             options,
             runtime: MainRuntime::this(),
             longest: OPENING.max(2 * acquire),
+            sign: acquire / 4,
             openings: Mutex::default(),
             refused: Notify::new(),
             waiting: AtomicUsize::new(0),
@@ -431,7 +486,7 @@ impl<C: Kept> Pool<C> {
     pub fn status(&self) -> impl Fn() -> Status + Send + Sync + 'static {
         let inner = Arc::clone(&self.inner);
         move || {
-            let unmanaged::Status { max_size, size, available, .. } = inner.open.status();
+            let unmanaged::Status { max_size, size, available, .. } = inner.connections.status();
             let waiting = inner.waiting.load(Ordering::Relaxed);
             Status { max: max_size, open: size, idle: available, waiting }
         }
@@ -439,7 +494,7 @@ impl<C: Kept> Pool<C> {
 
     /// How many connections there may be.
     pub fn most(&self) -> usize {
-        self.inner.open.status().max_size
+        self.inner.connections.status().max_size
     }
 
     /// Takes a connection.
@@ -469,10 +524,10 @@ impl<C: Kept> Pool<C> {
 
     /// Closes the connections that are not in use; there will be no others.
     pub async fn close(&self) {
-        while let Ok(held) = self.inner.open.try_remove() {
+        while let Ok(held) = self.inner.connections.try_remove() {
             // It is gone in any case.
             let _ = held.connection.close().await;
         }
-        self.inner.open.close();
+        self.inner.connections.close();
     }
 }

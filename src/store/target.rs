@@ -183,7 +183,9 @@ impl Target {
                         }
                         Err(error) => {
                             let reason = said(&error);
-                            if !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
+                            // A server without TLS, or with another certificate, will not have it in a moment.
+                            let is_final = matches!(error, sqlx::Error::Tls(_));
+                            if is_final || !matches!(StoreError::from(error), StoreError::Unavailable(_)) {
                                 bail!("PostgreSQL at {place} refuses the connection: {reason}");
                             }
                             reason

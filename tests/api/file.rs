@@ -396,6 +396,17 @@ fn another_file_in_the_place_of_the_served_one_is_a_503() {
     assert_eq!(ask(&server), 200);
 }
 
+#[test]
+fn a_file_that_is_deleted_is_served_by_what_has_it_open_and_warned_of() {
+    let server = Start::on(generated(&["--count", "300"])).serve();
+    assert_eq!(ask(&server), 200);
+    fs::remove_file(path(server.database())).expect("it can be deleted");
+    for _ in 0..2 {
+        assert_eq!(ask(&server), 200);
+    }
+    assert_eq!(server.log().matches("is gone from its folder").count(), 1, "{}", server.log());
+}
+
 /// Whoever makes the file shorter by SQLite itself has cut nothing off.
 #[test]
 fn a_file_that_is_vacuumed_is_served() {

@@ -8,6 +8,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::indexes::{PUT_TOGETHER, fill};
+use crate::reliability::wait;
 use crate::support::{Answer, Clients, Database, Engine, Glimpse, Image, Start, Wire, get, image};
 
 const LISTS: [&str; 6] = [
@@ -228,6 +229,37 @@ fn while_no_other_connection_can_be_opened_the_open_one_serves_all() {
     let seen = clients.stop();
     seen.expect_only_200_and_503();
     assert_eq!(seen.of(503), 0);
+}
+
+/// As where a router has forgotten connections that nothing has passed on for long.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_connection_that_has_died_while_it_rested_costs_no_answer() {
+    let (server, wire) = serve(&[("ACQUIRE_TIMEOUT", "4s")]);
+    let (list, body) = truth(&server).swap_remove(0);
+    for _ in 0..2 {
+        wait("the connection to have rested", || {
+            let rested = "SELECT 'x' FROM pg_stat_activity WHERE application_name = 'glimpse'
+                AND datname = current_database() AND state_change > now() - interval '1.5 s'";
+            server.database().texts(rested).is_empty()
+        });
+        wire.silence_old();
+        assert_eq!(expect_answered(&server, list), body);
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_database_that_talks_nonsense_is_a_503_and_heals() {
+    let (server, wire) = serve(&[("ACQUIRE_TIMEOUT", "300ms")]);
+    let (list, body) = truth(&server).swap_remove(0);
+    wire.go_mad();
+    wire.cut();
+    for _ in 0..4 {
+        assert!(!is_true(&server.get(list), "", "nonsense"));
+    }
+    wire.heal();
+    wait("service", || server.get(list).body == body);
 }
 
 /// What is wrong with these is told without the database.

@@ -39,7 +39,7 @@ fn figure(text: &str) {
 
 /// Waits for a condition, but not for ever.
 #[track_caller]
-fn wait(what: &str, condition: impl Fn() -> bool) -> Duration {
+pub fn wait(what: &str, condition: impl Fn() -> bool) -> Duration {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < Duration::from_secs(30), "in vain: {what}");

@@ -293,6 +293,42 @@ fn a_server_that_may_not_read_its_tables_is_not_ready() {
     }
 }
 
+/// Nobody else comes meanwhile, by whose asking another connection would be opened.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn whoever_waits_gets_a_place_that_becomes_free() {
+    let cluster = Cluster::new(20);
+    let server = served(&cluster, None, "2");
+    let server = server.stop().set("QUERY_TIMEOUT", "1m").set("ACQUIRE_TIMEOUT", "1m").serve();
+    assert_eq!(server.get(TARGET).status, 200);
+    server.database().execute(format!("ALTER ROLE {ROLE} CONNECTION LIMIT 1"));
+    let lock = run(async {
+        let mut connection = PgConnection::connect(&server.database().url).await.expect("a connection");
+        sqlx::raw_sql("BEGIN; LOCK TABLE images").execute(&mut connection).await.expect("the table can be locked");
+        connection
+    });
+    let used = |count: usize| {
+        let line = format!("pool_connections{{state=\"used\"}} {count}");
+        wait("connections to be used", || server.get("/metrics").body.contains(&line));
+    };
+    let ask = || {
+        let mut client = server.connect();
+        let request = format!("GET {TARGET} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).expect("the request can be sent");
+        client
+    };
+    let first = ask();
+    used(1);
+    let second = ask();
+    wait("another connection to be refused", || cluster.log().contains("too many connections for role"));
+    server.database().execute(format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1"));
+    used(2);
+    run(async move { lock.close().await.expect("it can be closed") });
+    for client in [first, second] {
+        assert_eq!(Answer::read(client, "GET").status, 200);
+    }
+}
+
 /// What was prepared before must be prepared anew, on each connection.
 #[test]
 #[ignore = "needs PostgreSQL: tests/run brings it"]
@@ -304,6 +340,16 @@ fn a_table_that_changes_is_a_503_at_most() {
     server.get(TARGET).refusal(503);
     assert_eq!(server.get(TARGET).body, whole.body);
     assert!(server.log().contains("cached plan must not change result type"), "{}", server.log());
+}
+
+/// To wait does not help.
+#[test]
+#[ignore = "needs PostgreSQL: tests/run brings it"]
+fn a_database_without_the_tls_that_is_asked_for_is_refused_at_once() {
+    let cluster = Cluster::new(20);
+    let url = format!("{}?sslmode=require", cluster.url("glimpse"));
+    let message = Start::on(Database::of(&cluster)).set("DATABASE_URL", url).set("CONNECT_TIMEOUT", "1h").refusal();
+    assert!(message.contains("refuses the connection") && message.contains("TLS"), "{message}");
 }
 
 /// Some drop what they do not know, the time-outs of queries among it, and run one client's prepared

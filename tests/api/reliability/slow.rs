@@ -1,6 +1,9 @@
 //! Queries that take too long, and those that nobody waits for any more.
 
 use std::io::Write as _;
+use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::{slow_down, slow_target, speed_up, wait};
 use crate::support::{Engine, Glimpse, Start, image, on_both_engines};
@@ -70,6 +73,27 @@ fn a_seed_ends_with_the_process_that_applies_it() {
         wait("PostgreSQL to stop", || running() == 0);
     }
 }
+
+/// Whose end, or reset, is there together with its request where the server is late to look.
+fn the_query_of_a_client_that_has_gone_never_runs(engine: Engine) {
+    let server = slow(engine).set("QUERY_TIMEOUT", "1h").set("ACQUIRE_TIMEOUT", "20s").serve();
+    slow_down(&server, ENDLESS);
+    for linger in [None, Some(Duration::ZERO)] {
+        for _ in 0..4 {
+            server.pause();
+            for _ in 0..4 {
+                let mut client = server.connect();
+                let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", slow_target());
+                client.write_all(request.as_bytes()).expect("the request can be sent");
+                SockRef::from(&client).set_linger(linger).expect("a socket");
+            }
+            server.signal("CONT");
+            // The one connection would be taken.
+            assert_eq!(server.get("/ready").status, 200);
+        }
+    }
+}
+on_both_engines!(the_query_of_a_client_that_has_gone_never_runs);
 
 fn the_query_of_a_client_that_goes_is_ended(engine: Engine) {
     let server = slow(engine).set("QUERY_TIMEOUT", "1h").set("ACQUIRE_TIMEOUT", "20s").serve();

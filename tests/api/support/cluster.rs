@@ -58,6 +58,11 @@ impl Cluster {
         fs::write(&path, text).expect("a file can be written");
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     /// The folder of its data.
     pub fn data(&self) -> String {
         self.folder.join("data").display().to_string()
@@ -79,8 +84,7 @@ impl Cluster {
         let log = fs::File::create(self.folder.join("output")).expect("a file can be made");
         let status = command.args(arguments).stdout(Stdio::null()).stderr(log).status().expect("it can be run");
         let said = fs::read_to_string(self.folder.join("output")).unwrap_or_default();
-        let logged = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        assert!(status.success(), "{program} {arguments:?}: {said}{logged}");
+        assert!(status.success(), "{program} {arguments:?}: {said}{}", self.log());
     }
 
     /// Returns once it takes connections.

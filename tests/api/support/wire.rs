@@ -3,21 +3,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
-/// On which connections nothing passes, in either direction; new ones are accepted.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Silent {
-    #[default]
-    None,
-    New,
-    All,
-}
-
 #[derive(Default)]
 struct State {
-    silent: Silent,
+    /// The connections, in the order in which they came, on which nothing passes in either direction.
+    silent: Range<usize>,
+    /// New connections get an answer that no PostgreSQL would give.
+    is_mad: bool,
     /// Answers pass byte by byte.
     is_slow: bool,
     /// So many bytes of answers still pass, on all connections together; the next one cuts its
@@ -29,6 +24,8 @@ struct State {
     is_garbled: bool,
     /// Bytes of answers that have passed.
     passed: usize,
+    /// How many connections there have been.
+    count: usize,
     open: Vec<TcpStream>,
 }
 
@@ -49,20 +46,24 @@ impl Wire {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let (state, target) = (Arc::clone(&shared), target.to_owned());
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
+            for (number, mut client) in listener.incoming().flatten().enumerate() {
+                if state.0.lock().expect("no thread has panicked").is_mad {
+                    // A message whose length does not count itself; whoever gets it may have gone.
+                    let _ = client.write_all(b"R\0\0\0\0");
+                    state.0.lock().expect("no thread has panicked").open.push(client);
+                    continue;
+                }
+                state.0.lock().expect("no thread has panicked").count = number + 1;
                 let server = TcpStream::connect(&target).expect("PostgreSQL accepts connections");
                 for stream in [&client, &server] {
                     stream.set_nodelay(true).expect("a socket");
                     let open = stream.try_clone().expect("a socket");
                     state.0.lock().expect("no thread has panicked").open.push(open);
                 }
-                if state.0.lock().expect("no thread has panicked").silent == Silent::New {
-                    continue;
-                }
                 let other = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
                 let shared = (Arc::clone(&state), Arc::clone(&state));
-                thread::spawn(move || pass(&other.0, &other.1, &shared.0, false));
-                thread::spawn(move || pass(&server, &client, &shared.1, true));
+                thread::spawn(move || pass(number, &other.0, &other.1, &shared.0, false));
+                thread::spawn(move || pass(number, &server, &client, &shared.1, true));
             }
         });
         Self { url: format!("{user}@{address}/{database}"), shared }
@@ -86,11 +87,24 @@ impl Wire {
     }
 
     pub fn silence(&self) {
-        self.state().silent = Silent::All;
+        self.state().silent = 0..usize::MAX;
     }
 
+    /// Is silent on the connections that there are; new ones pass.
+    pub fn silence_old(&self) {
+        let mut state = self.state();
+        state.silent = 0..state.count;
+    }
+
+    /// Is silent on all but the connections that there are.
     pub fn silence_new(&self) {
-        self.state().silent = Silent::New;
+        let mut state = self.state();
+        state.silent = state.count..usize::MAX;
+    }
+
+    /// Answers new connections by nonsense.
+    pub fn go_mad(&self) {
+        self.state().is_mad = true;
     }
 
     /// Is silent once so many bytes of answers have passed from now on.
@@ -110,7 +124,8 @@ impl Wire {
     /// Lets all through again, what has been held up first.
     pub fn heal(&self) {
         let mut state = self.state();
-        (state.silent, state.is_slow, state.left, state.silent_after) = (Silent::None, false, None, None);
+        (state.silent, state.is_slow, state.left, state.silent_after) = (0..0, false, None, None);
+        state.is_mad = false;
         drop(state);
         self.shared.1.notify_all();
     }
@@ -121,11 +136,18 @@ impl Wire {
     }
 }
 
-fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<State>, Condvar), is_answer: bool) {
+fn pass(
+    number: usize,
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    (state, changed): &(Mutex<State>, Condvar),
+    is_answer: bool,
+) {
     let mut bytes = [0; 8192];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         let state = state.lock().expect("no thread has panicked");
-        let mut state = changed.wait_while(state, |state| state.silent == Silent::All).expect("no thread has panicked");
+        let mut state =
+            changed.wait_while(state, |state| state.silent.contains(&number)).expect("no thread has panicked");
         let mut passing = length;
         if is_answer {
             if let Some(left) = &mut state.left {
@@ -136,7 +158,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, (state, changed): &(Mutex<Stat
             if let Some(left) = &mut state.silent_after {
                 *left = left.saturating_sub(passing);
                 if *left == 0 {
-                    state.silent = Silent::All;
+                    state.silent = 0..usize::MAX;
                 }
             }
             if std::mem::take(&mut state.is_garbled) {
