@@ -48,8 +48,8 @@ impl Wire {
         thread::spawn(move || {
             for (number, mut client) in listener.incoming().flatten().enumerate() {
                 if state.0.lock().expect("no thread has panicked").is_mad {
-                    // A message whose length does not count itself; whoever gets it may have gone.
-                    let _ = client.write_all(b"R\0\0\0\0");
+                    // No TLS; and a password is asked for, but not of which kind. Whoever gets it may have gone.
+                    let _ = client.write_all(b"NR\0\0\0\x05x");
                     state.0.lock().expect("no thread has panicked").open.push(client);
                     continue;
                 }
