@@ -1,5 +1,6 @@
 //! What goes wrong in the database, and whether it may pass.
 
+use std::any::Any;
 use std::fmt::Write as _;
 
 use sqlx::error::DatabaseError;
@@ -22,6 +23,15 @@ pub enum StoreError {
     /// Anything else, which a later try would meet again.
     #[error("the database failed: {0}")]
     Internal(String),
+}
+
+impl StoreError {
+    /// The library panics where a broken wire has changed the length of what PostgreSQL says.
+    pub fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let said = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+        Self::Unavailable(format!("its answer cannot be understood: {said}"))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -19,8 +19,10 @@ mod upsert;
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use sqlx::{PgConnection, Postgres, Row as _, Sqlite, SqliteConnection};
@@ -149,7 +151,7 @@ macro_rules! with_connection {
                     };
                     within($store.patience.query, query).await.map_err(|error| $store.naming(error))
                 };
-                $store.unless_closing(work).await
+                $store.attempt(work).await
             }};
         }
         match &$store.pool {
@@ -321,11 +323,15 @@ impl Store {
         }
     }
 
-    async fn unless_closing<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    /// Does work, unless the store is closing. What panics has its connection closed, or left to end its query,
+    /// as where nobody waits any more.
+    async fn attempt<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let mut closing = self.closing.subscribe();
         tokio::select! {
             biased;
-            done = work => done,
+            done = AssertUnwindSafe(work).catch_unwind() => {
+                done.unwrap_or_else(|panic| Err(self.naming(StoreError::of_panic(&*panic))))
+            }
             _ = closing.wait_for(|closing| *closing) => Err(StoreError::Unavailable("the server is stopping".to_owned())),
         }
     }

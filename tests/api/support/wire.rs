@@ -20,8 +20,8 @@ struct State {
     left: Option<usize>,
     /// So many still pass, and then it is silent.
     silent_after: Option<usize>,
-    /// The first byte of the next answer is changed.
-    is_garbled: bool,
+    /// A byte of the next answer, by its place, is changed to that one.
+    garbled: Option<(usize, u8)>,
     /// Bytes of answers that have passed.
     passed: usize,
     /// How many connections there have been.
@@ -116,9 +116,9 @@ impl Wire {
         self.state().is_slow = true;
     }
 
-    /// Changes the first byte of the next answer, which tells what it is.
-    pub fn garble(&self) {
-        self.state().is_garbled = true;
+    /// Changes a byte of the next answer.
+    pub fn garble(&self, place: usize, byte: u8) {
+        self.state().garbled = Some((place, byte));
     }
 
     /// Lets all through again, what has been held up first.
@@ -161,8 +161,8 @@ fn pass(
                     state.silent = 0..usize::MAX;
                 }
             }
-            if std::mem::take(&mut state.is_garbled) {
-                bytes[0] = 0xff;
+            if let Some((place, byte)) = state.garbled.take() {
+                bytes[place] = byte;
             }
         }
         let step = if is_answer && state.is_slow { 1 } else { passing.max(1) };
