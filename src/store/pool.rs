@@ -422,6 +422,7 @@ impl<C: Kept> Inner<C> {
         }
     }
 
+    /// Waits in line for the first connection that is free.
     async fn wait(self: &Arc<Self>) -> Result<Object<Held<C>>, String> {
         loop {
             let refused = self.refused.notified();
