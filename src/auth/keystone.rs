@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use moka::Expiry;
 use moka::future::Cache;
-use reqwest::{Certificate, Client, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -302,7 +302,7 @@ impl Asked {
             },
             "scope": { "project": { "name": project, "domain": domain } },
         } });
-        let response = self.client.post(format!("{url}/auth/tokens")).json(&body).send().await?;
+        let response = send(self.client.post(format!("{url}/auth/tokens")).json(&body)).await?;
         match response.status() {
             StatusCode::CREATED => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Failure::LoginRefused),
@@ -322,13 +322,7 @@ impl Asked {
     /// Asks who the caller is; `None` where Keystone refuses the service's own token.
     async fn validate(&self, own: &str, token: &str) -> Result<Option<Answer>, Failure> {
         let request = self.client.get(format!("{}/auth/tokens?nocatalog", self.account.url));
-        let request = request.header("X-Auth-Token", own).header("X-Subject-Token", token);
-        let again = request.try_clone().expect("it has no body");
-        let response = match request.send().await {
-            // A connection that was kept may end just as it is used again.
-            Err(error) if !error.is_connect() && !error.is_timeout() => again.send().await?,
-            sent => sent?,
-        };
+        let response = send(request.header("X-Auth-Token", own).header("X-Subject-Token", token)).await?;
         let refusal = Answer { identity: None, kept: REFUSAL_KEPT };
         match response.status() {
             StatusCode::OK => {}
@@ -355,6 +349,15 @@ impl Asked {
             return Err(Failure::Unreadable("names a project without a usable id".to_owned()));
         }
         Ok(Some(Answer { identity: Some(identity), kept: life.min(self.account.cache) }))
+    }
+}
+
+/// Asks once more where a connection ends without an answer: one that was kept may end just as it is used again.
+async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
+    let again = request.try_clone().expect("its body is no stream");
+    match request.send().await {
+        Err(error) if !error.is_connect() && !error.is_timeout() => again.send().await,
+        sent => sent,
     }
 }
 

@@ -234,33 +234,30 @@ impl AsyncRead for Stream {
         buffer.advance(length);
         self.may_read -= length;
         let has_unparsed = mem::replace(&mut self.has_unparsed, length > 0);
-        if length > 0 {
-            if self.progress.is_idle.replace(false) {
-                self.progress.since.set(Instant::now());
+        match &read {
+            Poll::Ready(Ok(())) if length > 0 => {
+                if self.progress.is_idle.replace(false) {
+                    self.progress.since.set(Instant::now());
+                }
             }
-        } else if read.is_pending() {
-            if is_over && !self.has_sent() {
-                return Poll::Ready(Ok(()));
-            }
-            if self.has_answers() {
-                self.progress.waiting.set(Some(context.waker().clone()));
-            } else {
-                // All that has come is parsed now.
-                self.may_read = AHEAD;
-            }
-        } else if matches!(read, Poll::Ready(Ok(()))) {
-            if has_unparsed {
+            Poll::Ready(Ok(())) if has_unparsed => {
                 // Once the library has parsed what came before, it is known whether somebody waits for an answer.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.progress.is_answering.get() {
-                // Who has closed its side of the connection is taken to be gone, which ends its query.
+            // Who has closed its side of the connection is taken to be gone, which ends its query.
+            Poll::Ready(Ok(())) if self.progress.is_answering.get() => {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
-        } else if matches!(&read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset) {
-            // Which the library would take for the end of a client that waits for the answer to what came before.
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            // The library would take it for the end of a client that waits for the answer to what came before.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            Poll::Ready(_) => {}
+            Poll::Pending if is_over && !self.has_sent() => return Poll::Ready(Ok(())),
+            Poll::Pending if self.has_answers() => self.progress.waiting.set(Some(context.waker().clone())),
+            // All that has come is parsed now.
+            Poll::Pending => self.may_read = AHEAD,
         }
         read
     }

@@ -341,38 +341,35 @@ impl<C: Kept> Inner<C> {
                 Ok(Err(_)) => Err(format!("a new connection is not open within {:?}", pool.longest)),
                 Err(error) => Err(error.to_string()),
             };
-            pool.opened(outcome).await;
+            if pool.settle(outcome) {
+                tokio::time::sleep(PAUSE).await;
+                pool.open_if_lacking(pool.openings());
+            }
         });
     }
 
     /// What becomes of an opening: its connection is there for who waits, or for nobody where the pool
-    /// was closed meanwhile.
-    async fn opened(self: &Arc<Self>, outcome: Result<Held<C>, String>) {
-        let may_retry = {
-            let mut openings = self.openings();
-            openings.underway -= 1;
-            openings.failed = match outcome {
-                Ok(held) => {
-                    let _ = self.connections.try_add(held);
-                    None
-                }
-                Err(reason) => Some((Instant::now(), reason)),
-            };
-            if openings.failed.is_none() {
+    /// was closed meanwhile. Tells whether another is to be tried after a pause.
+    fn settle(self: &Arc<Self>, outcome: Result<Held<C>, String>) -> bool {
+        let mut openings = self.openings();
+        openings.underway -= 1;
+        match outcome {
+            Ok(held) => {
+                let _ = self.connections.try_add(held);
+                openings.failed = None;
                 // Those who came within the pause after a failure have not begun to open one.
                 self.open_if_lacking(openings);
-                return;
+                false
             }
-            let is_last = openings.underway == 0;
-            let is_any_open = self.connections.status().size > 0;
-            if is_last && !is_any_open {
-                self.refused.notify_waiters();
+            Err(reason) => {
+                openings.failed = Some((Instant::now(), reason));
+                let is_last = openings.underway == 0;
+                let is_any_open = self.connections.status().size > 0;
+                if is_last && !is_any_open {
+                    self.refused.notify_waiters();
+                }
+                is_last && is_any_open
             }
-            is_last && is_any_open
-        };
-        if may_retry {
-            tokio::time::sleep(PAUSE).await;
-            self.open_if_lacking(self.openings());
         }
     }
 

@@ -132,10 +132,11 @@ fn the_services_own_token_is_renewed() {
 
 /// A kept connection may end just as it is used again, as HTTP leaves it to clients to know.
 #[test]
-fn a_validation_whose_connection_ends_is_asked_for_once_more() {
+fn what_gets_no_answer_but_the_end_of_its_connection_is_asked_once_more() {
     let keystone = FakeKeystone::start();
     let server = start(&keystone.url).serve();
-    for (token, hung_up, expected) in [("a", 1, 200), ("b", 2, 503), ("b", 0, 200)] {
+    // The first needs a login as well.
+    for (token, hung_up, expected) in [("a", 1, 200), ("b", 1, 200), ("c", 2, 503), ("c", 0, 200)] {
         keystone.know(token, "p", "member", 3600);
         keystone.state().hung_up = hung_up;
         assert_eq!(status(&server, token), expected, "{hung_up} ends");

@@ -16,7 +16,7 @@ pub struct State {
     pub tokens: HashMap<String, (String, String, i64)>,
     /// Overrides the answer to a validation, as status and body.
     pub answer: Option<(u16, String)>,
-    /// So many validations get no answer, but the end of their connection.
+    /// So many requests get no answer, but the end of their connection.
     pub hung_up: usize,
     /// Overrides the status of a login.
     pub login: Option<u16>,
@@ -104,7 +104,7 @@ fn serve(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream, shared: &(M
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let (status, token, body) = answer(&line, &headers, &serde_json::from_slice(&body).unwrap_or_default(), shared);
-    if line.starts_with("GET ") {
+    {
         let hung_up = &mut shared.0.lock().expect("no test thread has panicked").hung_up;
         if *hung_up > 0 {
             *hung_up -= 1;
