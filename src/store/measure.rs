@@ -113,7 +113,7 @@ impl From<&Choice> for Kind {
                 Path::Column(Column::Size) => Self::ScanSize,
                 Path::Column(Column::UpdatedAt) => Self::ScanUpdatedAt,
                 Path::Column(_) => Self::ScanColumn,
-                Path::Property(_) => Self::ScanProperty,
+                Path::Property(_) | Path::EqualitiesAndProperty(_) => Self::ScanProperty,
                 Path::Visible => Self::ScanVisible,
             },
         }

@@ -113,6 +113,10 @@ const MAYBE_FEW: i64 = 2;
 /// A row that has to be looked up costs as much as this many that an index covers.
 const LOOKUP: i64 = 8;
 
+/// Of a list by properties an image on a path has each of them looked up, and so costs as much as this
+/// many that are only read because what two paths lead to is joined.
+const JOINED: i64 = 4;
+
 /// A list whose sort key has fewer values than this may be put together by them; those of deleted
 /// images count apart.
 const FEW_KEYS: usize = 128;
@@ -379,16 +383,27 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let sample = Sample::of(&columns).ok_or(sqlx::Error::RowNotFound)?;
         let mut cost = sample.images;
         let mut scan: Option<Scan> = None;
+        let mut lengths: Vec<(Path, i64)> = Vec::new();
         for (&path, lying) in paths.iter().zip(&sample.on_paths) {
             let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
-            let entries = if matches!(path, Path::Equalities | Path::Visible) { sample.entries } else { 1 };
+            let entries = match path {
+                Path::Equalities | Path::EqualitiesAndProperty(_) | Path::Visible => sample.entries,
+                Path::Column(_) | Path::Property(_) => 1,
+            };
+            let joined = match path {
+                Path::EqualitiesAndProperty(place) => {
+                    let both = lengths.iter().filter(|(of, _)| [Path::Equalities, Path::Property(place)].contains(of));
+                    Some(both.map(|(_, rows)| rows).sum::<i64>())
+                }
+                _ => None,
+            };
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample.images + 1);
             findings.push(Finding::Expected { path, rows });
             // Of a path with none in it the sample tells little, and where ids are not random, it may
             // be empty.
             let is_maybe_few = *lying == 0 || sample.images < size || rows <= MAYBE_FEW * few;
-            if entries < few && is_maybe_few {
+            if joined.is_none() && entries < few && is_maybe_few {
                 // With more than that it would cost more than the shortest; rounded, so that there are few
                 // statements to plan.
                 let enough = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
@@ -398,7 +413,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 cost += counted;
                 rows = if counted < bound { counted } else { rows.max(bound) };
             }
+            lengths.push((path, rows));
             let price = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
+            let price = price.saturating_add(joined.unwrap_or_default() / JOINED);
             if scan.as_ref().is_none_or(|shortest| price < shortest.cost) {
                 scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost: price });
             }

@@ -103,6 +103,10 @@ pub trait Dialect: Database {
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
 
+    /// Put behind a subquery of ids of images that ends with its conditions, opens and closes another whose ids
+    /// alone it keeps: each is read once, whatever the planner takes for few.
+    const ALSO: [&str; 2];
+
     /// About how many rows `images` has; a small price however many there are.
     const IMAGES: &str;
 
@@ -228,6 +232,8 @@ impl Dialect for Sqlite {
 
     const ANY: [&str; 2] = [" IN (", ")"];
 
+    const ALSO: [&str; 2] = [" AND +images.id IN (", ")"];
+
     const IMAGES: &str = "SELECT max(rowid) FROM images";
 
     const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
@@ -299,6 +305,8 @@ impl Dialect for Postgres {
     const JOINED_IMAGES: [&str; 2] = ["LATERAL (SELECT * FROM images WHERE ", " OFFSET 0) AS images"];
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
+
+    const ALSO: [&str; 2] = [" INTERSECT ", ""];
 
     // What the last ANALYZE or VACUUM found; before the first, as after a restore, as many as the table has
     // kilobytes, which is about what a row takes.

@@ -23,6 +23,8 @@ pub enum Path {
     Column(Column),
     /// One of the properties asked for, by its place among them.
     Property(usize),
+    /// What both of these lead to, which may be few where neither is.
+    EqualitiesAndProperty(usize),
     /// What a project may see: by the equalities what is public, and row by row its own images and
     /// those that are shared with it.
     Visible,
@@ -36,6 +38,7 @@ impl Display for Path {
             Self::Column(Column::UpdatedAt) => "changes-since",
             Self::Column(column) => column.name(),
             Self::Property(_) => "a property",
+            Self::EqualitiesAndProperty(_) => "the equalities and a property",
             Self::Visible => "what the caller sees",
         })
     }
@@ -49,7 +52,7 @@ impl Path {
     /// The columns whose filters the path takes in.
     pub(super) fn columns(&self) -> &[Column] {
         match self {
-            Self::Equalities => &EQUALITIES,
+            Self::Equalities | Self::EqualitiesAndProperty(_) => &EQUALITIES,
             Self::Column(column) => slice::from_ref(column),
             Self::Property(_) | Self::Visible => &[],
         }
@@ -68,7 +71,7 @@ impl Path {
             }
             Self::Equalities => query.sort_key != Column::Name,
             Self::Column(column) => matches!(column, Column::Size | Column::UpdatedAt),
-            Self::Property(_) | Self::Visible => false,
+            Self::Property(_) | Self::EqualitiesAndProperty(_) | Self::Visible => false,
         }
     }
 
@@ -84,7 +87,11 @@ impl Path {
             paths.push(Self::Equalities);
         }
         // To count more of them costs more than it saves.
-        paths.extend((0..query.properties.len().min(8)).map(Self::Property));
+        let properties = 0..query.properties.len().min(8);
+        paths.extend(properties.clone().map(Self::Property));
+        if paths.contains(&Self::Equalities) {
+            paths.extend(properties.map(Self::EqualitiesAndProperty));
+        }
         if paths.is_empty() && query.liveness == Liveness::Live {
             // Deleted images may be most of a catalog.
             paths.push(Self::Equalities);
@@ -136,6 +143,14 @@ pub(super) fn push_path<DB: Dialect>(
             sql.push("images WHERE id").push(open).push("SELECT image_id FROM image_properties WHERE TRUE");
             push_property_at(sql, query, place);
             sql.push(close);
+        }
+        (Path::EqualitiesAndProperty(place), scope) => {
+            let [[open, close], [also, end]] = [DB::ANY, DB::ALSO];
+            sql.push("images WHERE id").push(open).push("SELECT images.id FROM ");
+            push_equalities(sql, query, scope);
+            sql.push(also).push("SELECT image_id FROM image_properties WHERE TRUE");
+            push_property_at(sql, query, place);
+            sql.push(end).push(close);
         }
         (Path::Visible, Scope::Project(project)) => {
             let [open, close] = DB::ANY;
@@ -446,7 +461,9 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
                 push_filters_on(sql, query, &EQUALITIES, DB::HIDE);
                 sql.push(")");
             }
-            (&Path::Property(place), _) => push_has_property(sql, query, place, "images."),
+            (&(Path::Property(place) | Path::EqualitiesAndProperty(place)), _) => {
+                push_has_property(sql, query, place, "images.");
+            }
             _ => {}
         }
         sql.push(" THEN 1 END)");

@@ -104,6 +104,16 @@ fn a_property_leads_through_its_table() {
     let [sqlite, postgres] = on_both!(|sql| push_path(sql, &two, &Scope::All, Path::Property(0), 1));
     assert_eq!(sqlite, format!("SELECT 1 FROM images WHERE id IN ({ids}? AND value = ?)"));
     assert_eq!(postgres, format!("SELECT 1 FROM images WHERE id = ANY (ARRAY({ids}$1 AND value = $2))"));
+    let named = query("name=n&property-a=1");
+    let joined = Path::EqualitiesAndProperty(0);
+    assert_eq!(Path::of(&named, &Scope::Public), [Path::Equalities, Path::Property(0), joined]);
+    let [sqlite, postgres] = on_both!(|sql| push_path(sql, &named, &Scope::Public, joined, 1));
+    let equalities = "SELECT images.id FROM images WHERE TRUE AND name = ";
+    let public = "AND deleted = FALSE AND is_public = TRUE";
+    let other = format!("AND +images.id IN ({ids}? AND value = ?)");
+    assert_eq!(sqlite, format!("SELECT 1 FROM images WHERE id IN ({equalities}? {public} {other})"));
+    let other = format!("INTERSECT {ids}$2 AND value = $3");
+    assert_eq!(postgres, format!("SELECT 1 FROM images WHERE id = ANY (ARRAY({equalities}$1 {public} {other}))"));
     let view = View { listed: Scope::All, markers: Markers::Any };
     let page = Compiled { query: &two, view: &view };
     assert_sql(
