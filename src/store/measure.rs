@@ -47,6 +47,8 @@ pub enum Kind {
     ScanColumn,
     /// The same by a property.
     ScanProperty,
+    /// The same by what both the equalities and a property lead to.
+    ScanEqualitiesAndProperty,
     /// The same by what the caller sees.
     ScanVisible,
     /// A single image.
@@ -62,7 +64,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Walk,
         Self::LongerWalk,
         Self::ShownWalk,
@@ -72,6 +74,7 @@ impl Kind {
         Self::ScanUpdatedAt,
         Self::ScanColumn,
         Self::ScanProperty,
+        Self::ScanEqualitiesAndProperty,
         Self::ScanVisible,
         Self::Image,
         Self::Members,
@@ -91,6 +94,7 @@ impl Kind {
             Self::ScanUpdatedAt => "scan_updated_at",
             Self::ScanColumn => "scan_column",
             Self::ScanProperty => "scan_property",
+            Self::ScanEqualitiesAndProperty => "scan_equalities_and_property",
             Self::ScanVisible => "scan_visible",
             Self::Image => "image",
             Self::Members => "members",
@@ -113,7 +117,8 @@ impl From<&Choice> for Kind {
                 Path::Column(Column::Size) => Self::ScanSize,
                 Path::Column(Column::UpdatedAt) => Self::ScanUpdatedAt,
                 Path::Column(_) => Self::ScanColumn,
-                Path::Property(_) | Path::EqualitiesAndProperty(_) => Self::ScanProperty,
+                Path::Property(_) => Self::ScanProperty,
+                Path::EqualitiesAndProperty(_) => Self::ScanEqualitiesAndProperty,
                 Path::Visible => Self::ScanVisible,
             },
         }
