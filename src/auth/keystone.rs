@@ -354,10 +354,10 @@ impl Asked {
 
 /// Asks once more where a connection ends without an answer: one that was kept may end just as it is used again.
 async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
-    let again = request.try_clone().expect("its body is no stream");
-    match request.send().await {
-        Err(error) if !error.is_connect() && !error.is_timeout() => again.send().await,
-        sent => sent,
+    let again = request.try_clone();
+    match (request.send().await, again) {
+        (Err(error), Some(again)) if !error.is_connect() && !error.is_timeout() => again.send().await,
+        (sent, _) => sent,
     }
 }
 

@@ -113,8 +113,8 @@ const MAYBE_FEW: i64 = 2;
 /// A row that has to be looked up costs as much as this many that an index covers.
 const LOOKUP: i64 = 8;
 
-/// Of a list by properties an image on a path has each of them looked up, and so costs as much as this
-/// many that are only read because what two paths lead to is joined.
+/// So many rows that are only read, because two paths are joined, cost as much as one on a path whose
+/// properties are looked up.
 const JOINED: i64 = 4;
 
 /// A list whose sort key has fewer values than this may be put together by them; those of deleted
@@ -390,12 +390,12 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 Path::Equalities | Path::EqualitiesAndProperty(_) | Path::Visible => sample.entries,
                 Path::Column(_) | Path::Property(_) => 1,
             };
-            let joined = match path {
+            let joined: Vec<i64> = match path {
                 Path::EqualitiesAndProperty(place) => {
-                    let both = lengths.iter().filter(|(of, _)| [Path::Equalities, Path::Property(place)].contains(of));
-                    Some(both.map(|(_, rows)| rows).sum::<i64>())
+                    let both = [Path::Equalities, Path::Property(place)];
+                    lengths.iter().filter(|(path, _)| both.contains(path)).map(|&(_, rows)| rows).collect()
                 }
-                _ => None,
+                _ => Vec::new(),
             };
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample.images + 1);
@@ -403,7 +403,10 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             // Of a path with none in it the sample tells little, and where ids are not random, it may
             // be empty.
             let is_maybe_few = *lying == 0 || sample.images < size || rows <= MAYBE_FEW * few;
-            if joined.is_none() && entries < few && is_maybe_few {
+            if let Some(&shorter) = joined.iter().min() {
+                // To count them would be to join them.
+                rows = rows.min(shorter);
+            } else if entries < few && is_maybe_few {
                 // With more than that it would cost more than the shortest; rounded, so that there are few
                 // statements to plan.
                 let enough = scan.as_ref().map_or(few, |shortest| few.min(shortest.cost / row + 1));
@@ -415,7 +418,7 @@ impl<'c, DB: Dialect> Search<'c, DB> {
             }
             lengths.push((path, rows));
             let price = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
-            let price = price.saturating_add(joined.unwrap_or_default() / JOINED);
+            let price = price.saturating_add(joined.iter().sum::<i64>() / JOINED);
             if scan.as_ref().is_none_or(|shortest| price < shortest.cost) {
                 scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost: price });
             }

@@ -103,9 +103,9 @@ pub trait Dialect: Database {
     /// Opens and closes a subquery whose values a column may equal.
     const ANY: [&str; 2];
 
-    /// Put behind a subquery of ids of images that ends with its conditions, opens and closes another whose ids
-    /// alone it keeps: each is read once, whatever the planner takes for few.
-    const ALSO: [&str; 2];
+    /// Opens a subquery of ids of images that ends with its conditions, goes on to another, and closes it: the
+    /// ids of both. Each is read once, whatever the planner takes for few, and may be larger than memory.
+    const BOTH: [&str; 3];
 
     /// About how many rows `images` has; a small price however many there are.
     const IMAGES: &str;
@@ -232,7 +232,7 @@ impl Dialect for Sqlite {
 
     const ANY: [&str; 2] = [" IN (", ")"];
 
-    const ALSO: [&str; 2] = [" AND +images.id IN (", ")"];
+    const BOTH: [&str; 3] = ["", " AND +images.id IN (", ")"];
 
     const IMAGES: &str = "SELECT max(rowid) FROM images";
 
@@ -306,7 +306,8 @@ impl Dialect for Postgres {
 
     const ANY: [&str; 2] = [" = ANY (ARRAY(", "))"];
 
-    const ALSO: [&str; 2] = [" INTERSECT ", ""];
+    // INTERSECT would hold one of them in memory, however large it is.
+    const BOTH: [&str; 3] = ["SELECT id FROM (", " UNION ALL ", ") AS met GROUP BY id HAVING count(*) = 2"];
 
     // What the last ANALYZE or VACUUM found; before the first, as after a restore, as many as the table has
     // kilobytes, which is about what a row takes.

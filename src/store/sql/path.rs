@@ -145,10 +145,10 @@ pub(super) fn push_path<DB: Dialect>(
             sql.push(close);
         }
         (Path::EqualitiesAndProperty(place), scope) => {
-            let [[open, close], [also, end]] = [DB::ANY, DB::ALSO];
-            sql.push("images WHERE id").push(open).push("SELECT images.id FROM ");
+            let ([open, close], [first, second, end]) = (DB::ANY, DB::BOTH);
+            sql.push("images WHERE id").push(open).push(first).push("SELECT images.id FROM ");
             push_equalities(sql, query, scope);
-            sql.push(also).push("SELECT image_id FROM image_properties WHERE TRUE");
+            sql.push(second).push("SELECT image_id FROM image_properties WHERE TRUE");
             push_property_at(sql, query, place);
             sql.push(end).push(close);
         }
@@ -448,11 +448,13 @@ pub fn push_sample<DB: Dialect>(sql: &mut Sql<DB>, page: &Compiled, paths: &[Pat
     for path in paths {
         sql.push(", count(CASE WHEN ").push(live);
         push_filters_on(sql, query, path.columns(), DB::HIDE);
+        if let (Path::Equalities | Path::EqualitiesAndProperty(_), scope @ (Scope::Public | Scope::NotPublic)) =
+            (path, &view.listed)
+        {
+            sql.push(" AND ");
+            push_scope(sql, scope);
+        }
         match (path, &view.listed) {
-            (Path::Equalities, scope @ (Scope::Public | Scope::NotPublic)) => {
-                sql.push(" AND ");
-                push_scope(sql, scope);
-            }
             (Path::Visible, Scope::Project(project)) => {
                 // Few images are visible by membership alone.
                 sql.push(" AND (owner = ");

@@ -112,8 +112,9 @@ fn a_property_leads_through_its_table() {
     let public = "AND deleted = FALSE AND is_public = TRUE";
     let other = format!("AND +images.id IN ({ids}? AND value = ?)");
     assert_eq!(sqlite, format!("SELECT 1 FROM images WHERE id IN ({equalities}? {public} {other})"));
-    let other = format!("INTERSECT {ids}$2 AND value = $3");
-    assert_eq!(postgres, format!("SELECT 1 FROM images WHERE id = ANY (ARRAY({equalities}$1 {public} {other}))"));
+    let both = format!("({equalities}$1 {public} UNION ALL {ids}$2 AND value = $3) AS met");
+    let both = format!("SELECT id FROM {both} GROUP BY id HAVING count(*) = 2");
+    assert_eq!(postgres, format!("SELECT 1 FROM images WHERE id = ANY (ARRAY({both}))"));
     let view = View { listed: Scope::All, markers: Markers::Any };
     let page = Compiled { query: &two, view: &view };
     assert_sql(

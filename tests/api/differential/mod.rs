@@ -104,6 +104,8 @@ fn random_lists_are_what_the_model_says(engine: Engine) {
         ] {
             assert!(lists < 10_000 || plans[plan] > lists / 1000, "{plan} is hardly tried: {plans:?}");
         }
+        let joined = plans["scan_equalities_and_property"];
+        assert!(lists < 10_000 || joined > 0, "equalities and properties are never joined: {plans:?}");
         assert_eq!(plans["unfinished"], 0);
     }
 }

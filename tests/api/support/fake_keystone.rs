@@ -105,6 +105,7 @@ fn serve(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream, shared: &(M
     reader.read_exact(&mut body).ok()?;
     let (status, token, body) = answer(&line, &headers, &serde_json::from_slice(&body).unwrap_or_default(), shared);
     {
+        // Locked no longer than this.
         let hung_up = &mut shared.0.lock().expect("no test thread has panicked").hung_up;
         if *hung_up > 0 {
             *hung_up -= 1;
