@@ -13,7 +13,7 @@
 //!
 //! A plan decides what a page costs, never what it holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::{fmt, iter, mem};
 
 use sqlx::Connection as _;
@@ -383,29 +383,23 @@ impl<'c, DB: Dialect> Search<'c, DB> {
         let sample = Sample::of(&columns).ok_or(sqlx::Error::RowNotFound)?;
         let mut cost = sample.images;
         let mut scan: Option<Scan> = None;
-        let mut lengths: Vec<(Path, i64)> = Vec::new();
+        let mut lengths = BTreeMap::new();
         for (&path, lying) in paths.iter().zip(&sample.on_paths) {
             let row = if path.is_covered(page.query) { 1 } else { LOOKUP };
             let entries = match path {
                 Path::Equalities | Path::EqualitiesAndProperty(_) | Path::Visible => sample.entries,
                 Path::Column(_) | Path::Property(_) => 1,
             };
-            let joined: Vec<i64> = match path {
-                Path::EqualitiesAndProperty(place) => {
-                    let both = [Path::Equalities, Path::Property(place)];
-                    lengths.iter().filter(|(path, _)| both.contains(path)).map(|&(_, rows)| rows).collect()
-                }
-                _ => Vec::new(),
-            };
+            let joined: Option<[i64; 2]> = path.joins().map(|both| both.map(|path| lengths[&path]));
             // In a sample a part of none stands for half a row.
             let mut rows = images.saturating_mul(2 * lying + 1) / (2 * sample.images + 1);
             findings.push(Finding::Expected { path, rows });
             // Of a path with none in it the sample tells little, and where ids are not random, it may
             // be empty.
             let is_maybe_few = *lying == 0 || sample.images < size || rows <= MAYBE_FEW * few;
-            if let Some(&shorter) = joined.iter().min() {
+            if let Some([first, second]) = joined {
                 // To count them would be to join them.
-                rows = rows.min(shorter);
+                rows = rows.min(first).min(second);
             } else if entries < few && is_maybe_few {
                 // With more than that it would cost more than the shortest; rounded, so that there are few
                 // statements to plan.
@@ -416,9 +410,9 @@ impl<'c, DB: Dialect> Search<'c, DB> {
                 cost += counted;
                 rows = if counted < bound { counted } else { rows.max(bound) };
             }
-            lengths.push((path, rows));
-            let price = entries.saturating_mul(LOOKUP).saturating_add(rows.saturating_mul(row));
-            let price = price.saturating_add(joined.iter().sum::<i64>() / JOINED);
+            lengths.insert(path, rows);
+            let read = joined.map_or(0, |both| both.iter().sum::<i64>() / JOINED);
+            let price = read.saturating_add(entries.saturating_mul(LOOKUP)).saturating_add(rows.saturating_mul(row));
             if scan.as_ref().is_none_or(|shortest| price < shortest.cost) {
                 scan = Some(Scan { plan: Plan::FirstScan(path), rows, cost: price });
             }

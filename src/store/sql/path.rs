@@ -58,6 +58,14 @@ impl Path {
         }
     }
 
+    /// The paths of which it has what both lead to; they come before it in [`Path::of`].
+    pub fn joins(self) -> Option<[Self; 2]> {
+        match self {
+            Self::EqualitiesAndProperty(place) => Some([Self::Equalities, Self::Property(place)]),
+            _ => None,
+        }
+    }
+
     /// Whether its index holds every documented column that the query asks for.
     pub fn is_covered(self, query: &ImageQuery) -> bool {
         match self {
