@@ -1,15 +1,16 @@
 //! How the page of a query is found: the one place where plans are chosen.
 //!
-//! Every page begins as a short walk in its own order, which most queries fill after a few rows. A
-//! walk that is cut short tells that matches are sparse, and how sparse they are there. Then a
-//! sample of all images tells which of the paths that lead to all matches may be short, and these
-//! are counted, each only up to `sqrt(images * page)` rows. Where all have more, matches cannot be
-//! so sparse that a walk of that length does not meet a page of them, as long as the filters do not
-//! depend on each other. Where they do, or two ranges together are that sparse, walks grow until
+//! Every page begins as a short walk in its own order, which most queries fill after a few rows. A walk
+//! that is cut short tells that matches are sparse, and how sparse they are there. Then a sample of all
+//! images tells which of the paths that lead to all matches may be short, and these are counted, each
+//! only up to `sqrt(images * page)` rows. Where all have more, matches cannot be so sparse that a walk
+//! of that length does not meet a page of them, as long as the filters do not depend on each other.
+//! Where they do, what the equalities and a property lead to may be joined, which is priced but not
+//! counted. Where that is not short either, or two ranges together are that sparse, walks grow until
 //! the shortest path is the cheaper way: that in the order of the page, and where there is one, that
 //! through nothing but what the list may show, whichever is expected to cost less. Where the order is
-//! one of few values, such as that of statuses, the page is put together of the list of each, if
-//! that is expected to cost less, and until it has come to cost more.
+//! one of few values, such as that of statuses, the page is put together of the list of each, if that
+//! is expected to cost less, and until it has come to cost more.
 //!
 //! A plan decides what a page costs, never what it holds.
 
